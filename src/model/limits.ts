@@ -1,0 +1,79 @@
+/** Every limit of the program, with its reason. Units stand last in the names. */
+export const limits = {
+  // --- a ping and what carries it (the contract's figures) ---
+  /** One ping as stored; larger is `too_large`. */
+  pingBytesMax: 8 * 1024,
+  /** A frame, MQTT payload or HTTP body: 2 000 pings of about 130 B. */
+  frameBytesMax: 256 * 1024,
+  framePingsMax: 2000,
+  /** Driver id: fits Kafka keys, MQTT topics and URLs. */
+  driverIdBytesMax: 128,
+  jsonDepthMax: 16,
+  /** What is kept of a rejected payload. */
+  rejectPayloadBytesMax: 8 * 1024,
+  commandBytesMax: 8 * 1024,
+  commandsQueuedPerDeviceMax: 100,
+  commandAgeMsMax: 24 * 3_600_000,
+
+  // --- MQTT ---
+  /** CONNECT before authentication: id + will + credentials; mosquitto allows 100 000. */
+  connectBytesMax: 64 * 1024,
+  /** From accept to CONNECT (SlowITe). */
+  connectMsMax: 10_000,
+  /** AWS IoT: 256 B and 7 slashes. */
+  topicBytesMax: 256,
+  topicLevelsMax: 8,
+  clientIdBytesMax: 256,
+  /** Filters of one SUBSCRIBE and of one session. */
+  subscribeFiltersMax: 64,
+  sessionFiltersMax: 256,
+  /** Client → broker packets that are not ingest: same cap as a frame. */
+  packetBytesMax: 256 * 1024 + 1024,
+  qos2InflightMax: 1000,
+  retainedMax: 10_000,
+  /** A client that asks for keep-alive 0 is closed after this much silence. */
+  idleMsMax: 24 * 3_600_000,
+  /** Unwritten bytes toward one MQTT client (frozen subscriber) before it is closed. */
+  mqttOutboundBytesMax: 1024 * 1024,
+
+  // --- WebSocket ---
+  wsUnansweredBytesMax: 1024 * 1024,
+  wsUnansweredFramesMax: 256,
+  wsIdleSeconds: 60,
+
+  // --- one node ---
+  /** Not at its level this long after it was read: the send is refused (closed, nack, 503). */
+  ackMsMax: 30_000,
+  drainMsMax: 25_000,
+  connectionsMax: 100_000,
+
+  // --- from a worker to the log ---
+  /** A slab: what one worker hands over at once. Bounds the largest commit of one worker. */
+  slabBytes: 1024 * 1024,
+  /** Slabs of a worker: 16 MiB may wait for the disk, then reading pauses. */
+  slabsPerWorker: 16,
+  /** Slabs with the log thread at once: one being committed and one ready behind it. */
+  slabsInFlightMax: 2,
+  /** QoS 0 is shed when fewer slabs than this are free, before anybody is paused. */
+  slabsFreeShedBelow: 4,
+  /** A batch of one partition is sealed at this size: well under max.message.bytes. */
+  batchBytesMax: 256 * 1024,
+  batchRecordsMax: 16_384,
+
+  // --- the log ---
+  /** A commit starts at most this often unless `commitBytesEager` wait. */
+  commitEveryMs: 2,
+  commitBytesEager: 256 * 1024,
+  /** max.message.bytes by default: Kafka's own 1 MiB + 12. */
+  messageBytesMax: 1_048_588,
+  sliceBytesMax: 256 * 1024 * 1024,
+  /** Commit values are packed to about 16 KiB, sized to whole pages. */
+  valueBytes: 16 * 1024,
+  slicesOpenMax: 256,
+  topicsMax: 1000,
+  partitionsMax: 8000,
+  /** Kafka keeps the last five batches of a producer for deduplication. */
+  producerBatchesKept: 5,
+  decompressBytesMax: 16 * 1024 * 1024,
+  decompressRatioMax: 100,
+} as const;
