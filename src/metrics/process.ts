@@ -1,4 +1,5 @@
 import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
+import type { PerformanceEntry } from "node:perf_hooks";
 import type { Registry } from "./registry.ts";
 
 /** The monitor's timer; what it records includes this much, which is not delay. */
