@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
+import { isLoopback } from "./address.ts";
 import { nearest } from "./nearest.ts";
 import type { ServeOptions } from "./options.ts";
-import { environmentName, isLoopback, serveFields, serveOption } from "./options.ts";
+import { environmentName, serveFields, serveOption } from "./options.ts";
 
 /** What the user wrote cannot be used; the message names where it stands. Exit code 2. */
 export class ConfigError extends Error {

@@ -1,8 +1,10 @@
-import { isIP, isIPv4 } from "node:net";
+import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
 import { z } from "zod";
-import type { Durability } from "../log/types.ts";
 import { parseDuration, parseSize } from "./quantities.ts";
+
+/** `logged` survives a crash of the process, `flushed` is on this disk. */
+type Durability = "logged" | "flushed";
 
 export type ServeOptions = {
   /** Absolute. */
@@ -269,12 +271,6 @@ export function serveOption(field: keyof ServeOptions): ServeOption<unknown> {
 
 export function environmentName(option: { name: string }): string {
   return `MILEPOST_${option.name.toUpperCase().replaceAll("-", "_")}`;
-}
-
-/** Addresses only this machine can reach. Names other than localhost count as reachable. */
-export function isLoopback(address: string): boolean {
-  if (isIPv4(address)) return address.startsWith("127.");
-  return address === "::1" || address.toLowerCase() === "localhost";
 }
 
 function toggled(text: string, context: z.RefinementCtx): boolean {

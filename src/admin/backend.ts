@@ -1,0 +1,45 @@
+import type { TopicConfigInput, TopicInfo } from "../log/types.ts";
+
+export type PartitionDescription = {
+  partition: number;
+  start: number;
+  end: number;
+  highWatermark: number;
+  leader: number;
+  leaderEpoch: number;
+  replicas: number[];
+  isr: number[];
+};
+
+/** Settings with their defaults filled in. */
+export type TopicDescription = {
+  topic: string;
+  config: Record<string, string>;
+  partitions: PartitionDescription[];
+};
+
+/** null takes a setting back to its default; `partitions` null leaves their number alone. */
+export type TopicChange = {
+  config: Record<string, string | null>;
+  partitions: number | null;
+};
+
+/**
+ * One line of `/readyz?verbose`. `ok` false: a ping accepted here cannot be acknowledged now.
+ * `degraded`: it can, but something the node leans on is away.
+ */
+export type Check = { name: string; ok: boolean; degraded?: boolean; detail: string };
+
+/** What the admin port needs of the node. Refusals are MilepostErrors. */
+export interface AdminBackend {
+  topics(): TopicInfo[];
+  describe(name: string): Promise<TopicDescription>;
+  createTopic(name: string, partitions: number, config: TopicConfigInput): Promise<void>;
+  alterTopic(name: string, change: TopicChange): Promise<void>;
+  deleteTopic(name: string): Promise<void>;
+  /** Resolves once the command is in topic `commands`. */
+  command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }>;
+  /** Prometheus text. */
+  metrics(): Promise<string>;
+  checks(): Check[];
+}

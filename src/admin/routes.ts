@@ -1,0 +1,102 @@
+import type { IncomingMessage } from "node:http";
+import { limits } from "../model/limits.ts";
+import { prometheusContentType } from "../metrics/prometheus.ts";
+import type { AdminBackend } from "./backend.ts";
+import { readiness } from "./health.ts";
+import { HttpError } from "./http-error.ts";
+import { readBody, readJson } from "./request.ts";
+import { parseNewTopic, parseTopicChange, topicList } from "./topics.ts";
+
+/** `body` an object is sent as JSON, a string as text. */
+export type Answer = { status: number; body?: object | string; type?: string };
+
+export type Call = {
+  backend: AdminBackend;
+  request: IncomingMessage;
+  query: URLSearchParams;
+  /** The path segment that stands for `*` in the route. */
+  name: string;
+};
+
+type Handler = (call: Call) => Answer | Promise<Answer>;
+
+/** Room for a topic with every setting. */
+const jsonBytesMax = 64 * 1024;
+
+const routes: { path: string[]; methods: Record<string, Handler> }[] = [
+  { path: ["livez"], methods: { GET: () => ({ status: 200, body: "ok\n" }) } },
+  { path: ["readyz"], methods: { GET: getReadiness } },
+  { path: ["metrics"], methods: { GET: getMetrics } },
+  { path: ["v1", "admin", "topics"], methods: { GET: listTopics, POST: createTopic } },
+  {
+    path: ["v1", "admin", "topics", "*"],
+    methods: { GET: describeTopic, PATCH: alterTopic, DELETE: deleteTopic },
+  },
+  { path: ["v1", "drivers", "*", "cmd"], methods: { POST: postCommand } },
+];
+
+/** The handler of a request, or an HttpError: 404, or 405 with what is allowed. */
+export function findRoute(method: string, segments: string[]): { handler: Handler; name: string } {
+  for (const { path, methods } of routes) {
+    if (path.length !== segments.length) continue;
+    if (!path.every((part, i) => part === "*" || part === segments[i])) continue;
+    const known = Object.hasOwn(methods, method === "HEAD" ? "GET" : method);
+    if (known) {
+      const handler = methods[method === "HEAD" ? "GET" : method];
+      return { handler, name: segments[path.indexOf("*")] ?? "" };
+    }
+    const allowed = Object.keys(methods);
+    if (allowed.includes("GET")) allowed.push("HEAD");
+    const allow = allowed.join(", ");
+    throw new HttpError(405, "method_not_allowed", `allowed here: ${allow}`, { allow });
+  }
+  throw new HttpError(404, "not_found", "nothing here");
+}
+
+function getReadiness({ backend, query }: Call): Answer {
+  const { status, text } = readiness(backend.checks(), query.has("verbose"));
+  return { status, body: text };
+}
+
+async function getMetrics({ backend }: Call): Promise<Answer> {
+  return { status: 200, body: await backend.metrics(), type: prometheusContentType };
+}
+
+function listTopics({ backend }: Call): Answer {
+  return { status: 200, body: topicList(backend.topics()) };
+}
+
+async function createTopic({ backend, request }: Call): Promise<Answer> {
+  const { topic, partitions, config } = parseNewTopic(await readJson(request, jsonBytesMax));
+  await backend.createTopic(topic, partitions, config);
+  return { status: 201, body: await backend.describe(topic) };
+}
+
+async function describeTopic({ backend, name }: Call): Promise<Answer> {
+  return { status: 200, body: await backend.describe(name) };
+}
+
+async function alterTopic({ backend, request, name }: Call): Promise<Answer> {
+  const change = parseTopicChange(await readJson(request, jsonBytesMax));
+  await backend.alterTopic(name, change);
+  return { status: 200, body: await backend.describe(name) };
+}
+
+/** The name once more in `confirm`, so that no slip of a path deletes a log. */
+async function deleteTopic({ backend, query, name }: Call): Promise<Answer> {
+  if (query.get("confirm") !== name) {
+    const message = `deleting a topic deletes its records: repeat with ?confirm=${encodeURIComponent(name)}`;
+    throw new HttpError(400, "confirm_required", message);
+  }
+  await backend.deleteTopic(name);
+  return { status: 204 };
+}
+
+async function postCommand({ backend, request, name }: Call): Promise<Answer> {
+  if (Buffer.byteLength(name) > limits.driverIdBytesMax || /[+#]/.test(name)) {
+    throw new HttpError(400, "bad_id", "not a driver id");
+  }
+  const bytes = await readBody(request, limits.commandBytesMax);
+  const { partition, offset } = await backend.command(name, bytes);
+  return { status: 202, body: { partition, offset } };
+}
