@@ -40,7 +40,10 @@ export type Source = {
 export type Done = (result: FrameResult | null, refusal: ErrorCode | null) => void;
 
 export interface Intake {
-  /** Takes all pings of a body; `bytes` are read before it returns. */
+  /**
+   * Takes all pings of a body; `bytes` are read before it returns. More pings than a frame may
+   * hold: `done(null, "too_large")` at once, nothing is stored, and the sender is cut off.
+   */
   frame(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void;
   /** The same for a ping that a dialect has already turned into an object. */
   object(ping: Record<string, unknown>, source: Source, done: Done): void;

@@ -9,8 +9,6 @@
  *       topic index, partition, byte offset, byte length      (worker)
  *       base offset low, base offset high, error index, -     (log thread)
  */
-import { limits } from "../model/limits.ts";
-
 const HEAD_WORDS = 4;
 const ROW_WORDS = 8;
 /** Topics × partitions that one slab can carry, and a batch cut short for each by its size. */
@@ -22,10 +20,14 @@ export class Slab {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
 
-  constructor(shared = new SharedArrayBuffer(TABLE_BYTES + limits.slabBytes)) {
+  constructor(shared: SharedArrayBuffer) {
     this.shared = shared;
     this.words = new Int32Array(shared, 0, TABLE_BYTES / 4);
     this.bytes = new Uint8Array(shared, TABLE_BYTES);
+  }
+
+  static create(bytes: number): Slab {
+    return new Slab(new SharedArrayBuffer(TABLE_BYTES + bytes));
   }
 
   get batches(): number {

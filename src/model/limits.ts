@@ -48,10 +48,14 @@ export const limits = {
   connectionsMax: 100_000,
 
   // --- from a worker to the log ---
-  /** A slab: what one worker hands over at once. Bounds the largest commit of one worker. */
-  slabBytes: 1024 * 1024,
-  /** Slabs of a worker: 16 MiB may wait for the disk, then reading pauses. */
+  /** A slab: what one worker hands over at once. Holds the largest frame for each ingest topic. */
+  slabBytes: 2 * 1024 * 1024,
+  /** Topics that take positions (or events): the largest frame goes to all in one slab. */
+  ingestTopicsMax: 4,
+  /** Slabs of a worker: 32 MiB may wait for the disk, then reading pauses. */
   slabsPerWorker: 16,
+  /** What cannot be paused (WebSocket frames) may take so many slabs more, then it is refused. */
+  slabsOverflowMax: 48,
   /** Slabs with the log thread at once: one being committed and one ready behind it. */
   slabsInFlightMax: 2,
   /** QoS 0 is shed when fewer slabs than this are free, before anybody is paused. */

@@ -1,0 +1,438 @@
+/**
+ * Where every way in ends: a body becomes pings, a ping becomes a record in each topic that takes
+ * it, a bad one becomes a record in `rejects`; whoever sent it waits until all of them are in the
+ * log at their level. Nothing here outlives the loop turn but what the log holds.
+ */
+import { Frame } from "../codec/frame.ts";
+import { DriverMemory } from "../codec/driver-memory.ts";
+import { owntracksToPing } from "../codec/owntracks.ts";
+import { PingReader } from "../codec/ping.ts";
+import type { LogProducer, Refusal, Submission, Waiter } from "../log/producer.ts";
+import { durationBuckets, type Counter, type Registry } from "../metrics/registry.ts";
+import type { ErrorCode } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import { CellKeys } from "../partitions/cell.ts";
+import { partitionOf } from "../partitions/murmur2.ts";
+import type { Dialect, Done, FrameResult, Intake, Rejection, Source, Transport } from "./intake-types.ts";
+import type { Topic } from "./mqtt/topics.ts";
+import { NO_ROUTES, type Route, type Routes } from "./routes.ts";
+
+/** What a record may cost beside its payload: a filled-in id, flags, the headers of a reject. */
+const EXTRA_BYTES = 640;
+
+const TRANSPORTS: readonly Transport[] = ["mqtt", "ws", "http"];
+const HEADER_REASON = Buffer.from("reason");
+const HEADER_TRANSPORT = Buffer.from("transport");
+const HEADER_DRIVER = Buffer.from("driver");
+
+type MemoryHolder = { memory: DriverMemory | null };
+type Sizes = { messages: Counter; bytes: Counter };
+
+export class WorkerIntake implements Intake {
+  readonly #producer: LogProducer;
+  readonly #registry: Registry;
+  readonly #reader = new PingReader();
+  readonly #frame = new Frame();
+  readonly #cells = new CellKeys();
+  readonly #resume: (() => void)[] = [];
+  readonly #sizes = new Map<string, Sizes>();
+  readonly #acks: Record<Transport, { histogram: { observeMany(s: number, n: number): void }; n: number }>;
+  #routes: Routes = NO_ROUTES;
+  /** Set from outside: what new work is refused with. */
+  diskFull = false;
+  draining = false;
+
+  constructor(producer: LogProducer, registry: Registry) {
+    this.#producer = producer;
+    this.#registry = registry;
+    const acks = TRANSPORTS.map((transport) => {
+      const help = "From the first byte of a batch to its acknowledgement";
+      const name = "milepost_ack_duration_seconds";
+      return [
+        transport,
+        { histogram: registry.histogram(name, help, durationBuckets, { transport }), n: 0 },
+      ] as const;
+    });
+    this.#acks = Object.fromEntries(acks) as typeof this.#acks;
+  }
+
+  set routes(routes: Routes) {
+    this.#routes = routes;
+  }
+
+  get refusing(): ErrorCode | null {
+    if (this.draining) return "draining";
+    if (this.diskFull) return "disk_full";
+    if (this.#producer.stuck) return "timeout";
+    if (this.#producer.full) return "backlog";
+    return null;
+  }
+  get paused(): boolean {
+    return this.#producer.paused;
+  }
+  onResume(listener: () => void): void {
+    this.#resume.push(listener);
+  }
+  resumed(): void {
+    for (const listener of this.#resume) listener();
+  }
+
+  // --- MQTT: one payload, on the way its topic says; `waiter` null at QoS 0 ---
+
+  fromTopic(
+    topic: Topic,
+    b: Uint8Array,
+    start: number,
+    end: number,
+    holder: MemoryHolder,
+    waiter: Waiter | null,
+    tag: number,
+  ): void {
+    if (topic.way === "position") {
+      this.#count("mqtt", "native", end - start);
+      if (b[start] !== 0x5b) {
+        holder.memory ??= new DriverMemory();
+        this.#take(end - start, 1);
+        const first = this.#producer.nextRef;
+        if (!this.#reader.read(b, start, end, Date.now(), topic.identity, holder.memory)) {
+          this.#reject(b, start, end, this.#reader.reason as ErrorCode, "mqtt", topic.identity);
+        } else this.#store();
+        if (waiter !== null) this.#producer.wait(waiter, tag, first);
+        return;
+      }
+    }
+    this.#slowTopic(topic, b.subarray(start, end), holder, waiter, tag);
+  }
+
+  #slowTopic(
+    topic: Topic,
+    body: Uint8Array,
+    holder: MemoryHolder,
+    waiter: Waiter | null,
+    tag: number,
+  ): void {
+    holder.memory ??= new DriverMemory();
+    const source: Source = {
+      transport: "mqtt",
+      dialect: topic.way === "owntracks" ? "owntracks" : "native",
+      driver: topic.driver,
+      identity: topic.identity,
+      memory: holder.memory,
+    };
+    const done: Done = (_, refusal) => {
+      waiter?.settle(tag, null, 0, refusal as Refusal | null);
+    };
+    switch (topic.way) {
+      case "position":
+        return this.#pings(body, source, false, done);
+      case "owntracks":
+        return this.owntracks(body, source, done);
+      case "event":
+        return this.event(body, source, done);
+      case "command":
+        this.#count("mqtt", "native", body.length);
+        return this.#record(this.#routes.commands, body, source, "bad_json", done);
+      default:
+        this.#count("mqtt", "native", body.length);
+        return this.reject(body, source, "unknown_topic", done);
+    }
+  }
+
+  // --- bodies ---
+
+  frame(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void {
+    this.#count(source.transport, source.dialect, bytes.length);
+    this.#pings(bytes, source, ndjson, done);
+  }
+
+  #pings(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void {
+    const now = Date.now();
+    const frame = this.#frame;
+    const parts = new Parts(done, this.#acks[source.transport]);
+    const fault = frame.split(bytes, 0, bytes.length, ndjson);
+    if (fault !== null) return done(null, fault);
+    for (let i = 0; i < frame.count; i++) {
+      const start = frame.starts[i];
+      const end = frame.ends[i];
+      if (!this.#fits(end - start)) parts.cut();
+      this.#take(end - start, 1);
+      parts.begin(this.#producer, this.#routes);
+      if (this.#reader.read(bytes, start, end, now, source.identity, source.memory)) {
+        this.#store();
+        parts.accepted();
+      } else {
+        const reason = this.#reader.reason as ErrorCode;
+        this.#reject(bytes, start, end, reason, source.transport, source.identity);
+        parts.rejected(reason);
+      }
+    }
+    // an empty array is answered in its turn, too: it waits behind what is open
+    if (frame.count === 0) {
+      this.#take(0, 1);
+      parts.begin(this.#producer, this.#routes);
+    }
+    parts.end();
+  }
+
+  object(ping: Record<string, unknown>, source: Source, done: Done): void {
+    this.#count(source.transport, source.dialect, 0);
+    const parts = new Parts(done, this.#acks[source.transport]);
+    this.#take(limits.pingBytesMax, 1);
+    parts.begin(this.#producer, this.#routes);
+    if (this.#reader.readObject(ping, Date.now(), source.identity, source.memory)) {
+      this.#store();
+      parts.accepted();
+    } else {
+      const reason = this.#reader.reason as ErrorCode;
+      const text = Buffer.from(JSON.stringify(ping));
+      this.#reject(text, 0, text.length, reason, source.transport, source.identity);
+      parts.rejected(reason);
+    }
+    parts.end();
+  }
+
+  owntracks(body: Uint8Array, source: Source, done: Done): void {
+    const ping = owntracksToPing(body);
+    if (ping === "event") return this.event(body, source, done);
+    if (typeof ping === "string") {
+      this.#count(source.transport, source.dialect, body.length);
+      return this.reject(body, source, ping, done);
+    }
+    this.object(ping, source, done);
+  }
+
+  event(bytes: Uint8Array, source: Source, done: Done): void {
+    this.#count(source.transport, source.dialect, bytes.length);
+    if (!isJson(bytes)) return this.reject(bytes, source, "bad_json", done);
+    this.#record(this.#routes.events, bytes, source, "unknown_topic", done);
+  }
+
+  reject(bytes: Uint8Array, source: Source, reason: ErrorCode, done: Done): void {
+    this.#take(Math.min(bytes.length, limits.rejectPayloadBytesMax), 1);
+    const parts = new Parts(done, this.#acks[source.transport]);
+    parts.begin(this.#producer, this.#routes);
+    this.#reject(bytes, 0, bytes.length, reason, source.transport, source.identity);
+    parts.rejected(reason);
+    parts.end();
+  }
+
+  shed(transport: Transport, reason: string): void {
+    const help = "QoS 0 messages dropped under pressure";
+    this.#registry.counter("milepost_ingest_shed_total", help, { transport, reason }).value++;
+  }
+
+  /** After every answer of the log: how long the acknowledged had waited. */
+  observe(seconds: number): void {
+    for (const t of TRANSPORTS) {
+      const a = this.#acks[t];
+      if (a.n > 0) a.histogram.observeMany(seconds, a.n);
+      a.n = 0;
+    }
+  }
+  acknowledged(transport: Transport): void {
+    this.#acks[transport].n++;
+  }
+
+  // --- records ---
+
+  #fits(bytes: number): boolean {
+    return this.#producer.fits(this.#need(bytes), this.#copies);
+  }
+  #take(bytes: number, pings: number): void {
+    this.#producer.take(this.#need(bytes), pings * this.#copies);
+  }
+  #need(bytes: number): number {
+    return (Math.min(bytes, limits.frameBytesMax) + EXTRA_BYTES) * this.#copies;
+  }
+  get #copies(): number {
+    return Math.max(1, this.#routes.positions.length, this.#routes.events.length);
+  }
+
+  /** The ping just read, into every topic that takes it. */
+  #store(): void {
+    const r = this.#reader;
+    const now = r.receivedMs;
+    for (const route of this.#routes.positions) {
+      let { key, keyStart, keyEnd } = r;
+      if (route.resolution >= 0) {
+        key = this.#cells.key(r.lat, r.lon, route.resolution);
+        keyStart = 0;
+        keyEnd = key.length;
+      }
+      const partition = partitionOf(key, keyStart, keyEnd, route.partitions);
+      this.#producer.append(
+        route.topic,
+        partition,
+        key,
+        keyStart,
+        keyEnd,
+        r.value,
+        r.valueStart,
+        r.valueEnd,
+        now,
+        null,
+      );
+    }
+  }
+
+  #reject(
+    b: Uint8Array,
+    start: number,
+    end: number,
+    reason: ErrorCode,
+    transport: Transport,
+    driver: Uint8Array | null,
+  ): void {
+    const help = "Pings rejected, by reason";
+    this.#registry.counter("milepost_ingest_rejected_total", help, { transport, reason }).value++;
+    const cut = Math.min(end, start + limits.rejectPayloadBytesMax);
+    const headers = [
+      [HEADER_REASON, Buffer.from(reason)] as const,
+      [HEADER_TRANSPORT, Buffer.from(transport)] as const,
+    ];
+    if (driver !== null) headers.push([HEADER_DRIVER, driver]);
+    this.#keyed(this.#routes.rejects, driver, b, start, cut, headers);
+  }
+
+  #record(
+    routes: readonly Route[],
+    body: Uint8Array,
+    source: Source,
+    missing: ErrorCode,
+    done: Done,
+  ): void {
+    const max = routes === this.#routes.commands ? limits.commandBytesMax : limits.frameBytesMax;
+    if (body.length > max) return this.reject(body, source, "too_large", done);
+    if (routes.length === 0) return this.reject(body, source, missing, done);
+    this.#take(body.length, 1);
+    const parts = new Parts(done, this.#acks[source.transport]);
+    parts.begin(this.#producer, this.#routes);
+    this.#keyed(routes, source.identity, body, 0, body.length, null);
+    parts.event(routes.length);
+    parts.end();
+  }
+
+  #keyed(
+    routes: readonly Route[],
+    key: Uint8Array | null,
+    b: Uint8Array,
+    start: number,
+    end: number,
+    headers: readonly (readonly [Uint8Array, Uint8Array])[] | null,
+  ): void {
+    const keyEnd = key?.length ?? 0;
+    for (const { topic, partitions } of routes) {
+      const partition = key === null ? 0 : partitionOf(key, 0, keyEnd, partitions);
+      this.#producer.append(
+        topic,
+        partition,
+        key,
+        0,
+        keyEnd,
+        b,
+        start,
+        end,
+        Date.now(),
+        headers,
+      );
+    }
+  }
+
+  #count(transport: Transport, dialect: Dialect, bytes: number): void {
+    const key = transport + dialect;
+    let sizes = this.#sizes.get(key);
+    if (sizes === undefined) {
+      const labels = { transport, dialect };
+      sizes = {
+        messages: this.#registry.counter("milepost_ingest_messages_total", "Messages", labels),
+        bytes: this.#registry.counter("milepost_ingest_bytes_total", "Their payloads", labels),
+      };
+      this.#sizes.set(key, sizes);
+    }
+    sizes.messages.value++;
+    sizes.bytes.value += bytes;
+  }
+}
+
+/**
+ * A body's pings and what becomes of them. A body may straddle two submissions; then it waits on
+ * both, and `done` comes with the last.
+ */
+class Parts implements Waiter {
+  readonly #done: Done;
+  readonly #ack: { n: number };
+  readonly #result: FrameResult = { accepted: 0, rejected: [], p: [] };
+  /** Refs per ping of the part under way: n > 0 accepted, n <= 0 rejected with -n refs. */
+  #open: number[] | null = null;
+  readonly #parts: number[][] = [];
+  #refusal: ErrorCode | null = null;
+  #item = 0;
+  #first = 0;
+  #producer: LogProducer | null = null;
+  #copies = 0;
+  #rejectCopies = 0;
+
+  constructor(done: Done, ack: { n: number }) {
+    this.#done = done;
+    this.#ack = ack;
+  }
+
+  begin(producer: LogProducer, routes: Routes): void {
+    if (this.#open !== null) return;
+    this.#producer = producer;
+    this.#open = [];
+    this.#first = producer.nextRef;
+    this.#copies = routes.positions.length;
+    this.#rejectCopies = routes.rejects.length;
+  }
+  accepted(): void {
+    this.#item++;
+    this.#open?.push(this.#copies);
+  }
+  rejected(reason: ErrorCode): void {
+    const rejection: Rejection = { i: this.#item++, reason };
+    this.#result.rejected.push(rejection);
+    this.#open?.push(-this.#rejectCopies);
+  }
+  event(copies: number): void {
+    this.#item++;
+    this.#open?.push(copies);
+  }
+  /** What follows goes into another submission. */
+  cut(): void {
+    if (this.#open === null) return;
+    this.#parts.push(this.#open);
+    this.#producer?.wait(this, this.#parts.length - 1, this.#first);
+    this.#open = null;
+  }
+  end(): void {
+    this.cut();
+  }
+
+  settle(tag: number, s: Submission | null, first: number, refusal: Refusal | null): void {
+    this.#refusal ??= refusal;
+    let ref = first;
+    if (s !== null && this.#refusal === null) {
+      for (const refs of this.#parts[tag]) {
+        if (refs > 0) {
+          this.#result.accepted++;
+          this.#result.p.push([s.partitionOf(ref), s.offsetOf(ref)]);
+        } else this.#result.p.push(null);
+        ref += Math.abs(refs);
+      }
+    }
+    if (tag < this.#parts.length - 1) return;
+    this.#ack.n++;
+    if (this.#refusal === null) this.#done(this.#result, null);
+    else this.#done(null, this.#refusal);
+  }
+}
+
+function isJson(bytes: Uint8Array): boolean {
+  try {
+    JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString());
+    return true;
+  } catch {
+    return false;
+  }
+}

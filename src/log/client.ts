@@ -1,0 +1,167 @@
+/** The log as any other thread sees it: requests and news over one message port. */
+import type { MessagePort } from "node:worker_threads";
+import { BatchBuilder } from "../batch/builder.ts";
+import { recordsOf } from "../batch/records.ts";
+import { MilepostError, type ErrorCode } from "../model/errors.ts";
+import type { FromLog, IndexedTopic, LogOp, LogRequests } from "./protocol.ts";
+import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
+
+type Pending = { resolve(result: unknown): void; reject(error: Error): void };
+type Committed = (partition: number, highWatermark: number) => void;
+
+export class LogPort implements LogClient {
+  readonly #port: MessagePort;
+  readonly #partitionOf: (key: Uint8Array, partitions: number) => number;
+  readonly #pending = new Map<number, Pending>();
+  readonly #topicListeners: (() => void)[] = [];
+  readonly #committed = new Map<string, Set<Committed>>();
+  #topics: IndexedTopic[] = [];
+  #nextId = 1;
+  #spread = 0;
+  #writableListeners: (() => void)[] = [];
+  #known: (() => void) | null = null;
+  readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
+  writable = true;
+
+  /** `partitionOf` is the partitioner for keys: Kafka's murmur2. */
+  constructor(port: MessagePort, partitionOf: (key: Uint8Array, partitions: number) => number) {
+    this.#port = port;
+    this.#partitionOf = partitionOf;
+    port.on("message", (m: FromLog) => this.#message(m));
+    port.on("close", () => {
+      for (const p of this.#pending.values()) p.reject(new MilepostError("shutdown"));
+      this.#pending.clear();
+    });
+  }
+
+  call<O extends LogOp>(op: O, ...args: LogRequests[O][0]): Promise<LogRequests[O][1]> {
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve: resolve as (r: unknown) => void, reject });
+      this.#port.postMessage({ id, op, args });
+    });
+  }
+
+  /** Resolves once the topics are known. */
+  ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  topics(): IndexedTopic[] {
+    return this.#topics;
+  }
+
+  onTopics(listener: () => void): void {
+    this.#topicListeners.push(listener);
+  }
+
+  onWritable(listener: () => void): void {
+    this.#writableListeners.push(listener);
+  }
+
+  onCommitted(topic: string, listener: Committed): () => void {
+    let listeners = this.#committed.get(topic);
+    if (listeners === undefined) {
+      this.#committed.set(topic, (listeners = new Set()));
+      void this.call("listen", topic).catch(() => {});
+    }
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }
+
+  describe(topic: string): Promise<PartitionState[]> {
+    return this.call("describe", topic);
+  }
+
+  async append(
+    topic: string,
+    records: NewRecord[],
+  ): Promise<{ partition: number; offset: number }[]> {
+    const info = this.#topics.find((t) => t.name === topic);
+    if (info === undefined) throw new MilepostError("topic_missing", topic);
+    const now = Date.now();
+    const builders = new Map<number, BatchBuilder>();
+    const places = records.map((r) => {
+      const partition = r.partition ?? this.#partitionFor(r.key, info.partitions);
+      let builder = builders.get(partition);
+      if (builder === undefined) builders.set(partition, (builder = new BatchBuilder()));
+      const index = builder.append(
+        r.key,
+        0,
+        r.key?.length ?? 0,
+        r.value,
+        0,
+        r.value?.length ?? 0,
+        r.timestamp ?? now,
+        r.headers?.map(([name, value]) => [Buffer.from(name), value] as const) ?? null,
+      );
+      return { partition, index };
+    });
+    const batches = [...builders].map(([partition, builder]) => {
+      const bytes = new Uint8Array(builder.seal());
+      builder.copyTo(bytes, 0);
+      return { partition, bytes };
+    });
+    const offsets = await this.call("append", topic, batches);
+    const base = new Map(batches.map(({ partition }, i) => [partition, offsets[i]]));
+    return places.map(({ partition, index }) => ({
+      partition,
+      offset: (base.get(partition) as number) + index,
+    }));
+  }
+
+  async read(topic: string, partition: number, offset: number, maxBytes: number) {
+    const { batches, highWatermark, start } = await this.call(
+      "read",
+      topic,
+      partition,
+      offset,
+      maxBytes,
+    );
+    const records: LogRecord[] = [];
+    let next = offset;
+    for (const batch of batches) {
+      for (const r of recordsOf(batch)) {
+        if (r.offset < offset) continue;
+        records.push({ partition, ...r });
+        next = r.offset + 1;
+      }
+    }
+    return { records, next, highWatermark, start };
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+
+  #partitionFor(key: Uint8Array | null, partitions: number): number {
+    return key === null ? this.#spread++ % partitions : this.#partitionOf(key, partitions);
+  }
+
+  #message(m: FromLog): void {
+    if ("id" in m) {
+      const pending = this.#pending.get(m.id);
+      this.#pending.delete(m.id);
+      if ("error" in m) pending?.reject(remoteError(m.error));
+      else pending?.resolve(m.result);
+    } else if ("topics" in m) {
+      this.#topics = m.topics;
+      this.#known?.();
+      for (const listener of this.#topicListeners) listener();
+    } else if ("writable" in m) {
+      this.writable = m.writable;
+      for (const listener of this.#writableListeners) listener();
+    } else {
+      for (const [topic, partition, highWatermark] of m.committed) {
+        for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark);
+      }
+    }
+  }
+}
+
+/** The same error on this side of the port; its message stands as it was written there. */
+function remoteError({ code, message }: { code: string; message: string }): MilepostError {
+  const error = new MilepostError(code as ErrorCode);
+  error.message = message;
+  return error;
+}

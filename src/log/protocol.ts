@@ -1,0 +1,75 @@
+/**
+ * Messages between the log thread and the others.
+ *
+ * A producer port (one a worker) carries slabs: the worker sends each slab's memory once, then
+ * numbers; the log thread answers each number with the same number once its batches are in the log
+ * or refused. A client port carries requests, answers and news.
+ */
+import type { RecoveryReport } from "./recovery.ts";
+import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./types.ts";
+
+/** `index` names the topic in slabs; it is never given twice by one log thread. */
+export type IndexedTopic = TopicInfo & { index: number };
+
+export type LogThreadOptions = {
+  dir: string;
+  diskMin: number | null;
+  /** Level of topics that do not set `milepost.durability`. */
+  durability: Durability;
+  now: number;
+};
+
+export type ToLogThread =
+  | { producer: import("node:worker_threads").MessagePort }
+  | { client: import("node:worker_threads").MessagePort }
+  | { stop: true };
+
+export type FromLogThread = { ready: RecoveryReport } | { line: string } | { stopped: true };
+
+/** What a client may ask: name → [arguments, answer]. */
+export type LogRequests = {
+  append: [[topic: string, batches: { partition: number; bytes: Uint8Array }[]], number[]];
+  read: [
+    [topic: string, partition: number, offset: number, maxBytes: number],
+    { batches: Uint8Array[]; highWatermark: number; start: number },
+  ];
+  offsetForTime: [
+    [topic: string, partition: number, ts: number],
+    { offset: number; timestamp: number } | null,
+  ];
+  describe: [[topic: string], PartitionState[]];
+  effectiveConfig: [[topic: string], Record<string, string>];
+  createTopic: [[name: string, partitions: number, config: TopicConfigInput], TopicInfo];
+  alterTopic: [[name: string, config: Record<string, string | null>], TopicInfo];
+  addPartitions: [[name: string, total: number], TopicInfo];
+  deleteTopic: [[name: string], void];
+  deleteRecords: [[name: string, partition: number, before: number], number];
+  metrics: [[], LogMetrics];
+  listen: [[topic: string], void];
+};
+export type LogOp = keyof LogRequests;
+
+export type LogMetrics = {
+  partitions: {
+    topic: string;
+    partition: number;
+    start: number;
+    end: number;
+    highWatermark: number;
+    bytes: number;
+  }[];
+  commits: number;
+  bytesWritten: number;
+  slices: number;
+  writable: boolean;
+  cpuSeconds: number;
+  append: { bounds: number[]; counts: number[]; sum: number };
+};
+
+export type ToLog = { id: number; op: LogOp; args: unknown[] };
+export type FromLog =
+  | { id: number; result: unknown }
+  | { id: number; error: { code: string; message: string } }
+  | { topics: IndexedTopic[] }
+  | { writable: boolean }
+  | { committed: [topic: string, partition: number, highWatermark: number][] };

@@ -1,0 +1,300 @@
+/**
+ * The log thread: the only writer of LMDB. It takes the slabs of all workers and the appends of
+ * all clients that are there, commits them together, and answers. A commit starts at most every
+ * `commitEveryMs` unless `commitBytesEager` wait. A failed disk throws here: the thread dies, and
+ * with it the process; nothing is acknowledged after that.
+ */
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { limits } from "../model/limits.ts";
+import { MilepostError, type ErrorCode } from "../model/errors.ts";
+import type {
+  FromLog,
+  FromLogThread,
+  LogMetrics,
+  LogThreadOptions,
+  ToLog,
+  ToLogThread,
+} from "./protocol.ts";
+import { refusalIndex } from "./producer.ts";
+import { Slab } from "./slab.ts";
+import { LogStore } from "./store.ts";
+import type { AppendBatch } from "./types.ts";
+
+const APPEND_BOUNDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
+
+type Producer = { port: MessagePort; slabs: Slab[] };
+type QueuedSlab = { producer: Producer; index: number };
+type QueuedAppend = { port: MessagePort; id: number; batches: AppendBatch[] };
+type Client = { port: MessagePort; topics: Set<string> };
+
+export class LogThread {
+  readonly #store: LogStore;
+  readonly #producers = new Set<Producer>();
+  readonly #clients = new Set<Client>();
+  readonly #names: string[] = [];
+  readonly #indexOf = new Map<string, number>();
+  #slabs: QueuedSlab[] = [];
+  #appends: QueuedAppend[] = [];
+  #bytes = 0;
+  #scheduled: "no" | "later" | "now" = "no";
+  #timer: NodeJS.Timeout | undefined;
+  #lastCommit = 0;
+  #writable = true;
+  readonly #append = {
+    bounds: APPEND_BOUNDS,
+    counts: APPEND_BOUNDS.map(() => 0).concat(0),
+    sum: 0,
+  };
+  readonly #tick: NodeJS.Timeout;
+
+  constructor(store: LogStore) {
+    this.#store = store;
+    this.#tick = setInterval(() => {
+      store.tick(Date.now());
+      this.#tellWritable();
+    }, 100);
+    this.#nameTopics();
+  }
+
+  addProducer(port: MessagePort): void {
+    const producer: Producer = { port, slabs: [] };
+    this.#producers.add(producer);
+    port.on("close", () => this.#producers.delete(producer));
+    port.on("message", (m: SharedArrayBuffer | number) => {
+      if (typeof m !== "number") {
+        producer.slabs.push(new Slab(m));
+        return;
+      }
+      this.#slabs.push({ producer, index: m });
+      const slab = producer.slabs[m];
+      for (let i = 0; i < slab.batches; i++) this.#bytes += slab.bytesOf(i).length;
+      this.#schedule();
+    });
+  }
+
+  addClient(port: MessagePort): void {
+    const client: Client = { port, topics: new Set() };
+    this.#clients.add(client);
+    port.on("close", () => this.#clients.delete(client));
+    port.on("message", (m: ToLog) => this.#request(client, m));
+    const news: FromLog = { topics: this.#indexedTopics() };
+    port.postMessage(news);
+    port.postMessage({ writable: this.#writable } satisfies FromLog);
+  }
+
+  stop(): void {
+    clearInterval(this.#tick);
+    clearTimeout(this.#timer);
+    this.#commit();
+    this.#store.close();
+    for (const { port } of this.#producers) port.close();
+    for (const { port } of this.#clients) port.close();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled === "now") return;
+    const wait = this.#lastCommit + limits.commitEveryMs - performance.now();
+    if (wait <= 0 || this.#bytes >= limits.commitBytesEager) {
+      clearTimeout(this.#timer);
+      this.#scheduled = "now";
+      // what else lies in the ports joins this commit
+      setImmediate(this.#commit);
+    } else if (this.#scheduled === "no") {
+      this.#scheduled = "later";
+      this.#timer = setTimeout(this.#commit, Math.ceil(wait));
+    }
+  }
+
+  #commit = (): void => {
+    this.#scheduled = "no";
+    if (this.#slabs.length === 0 && this.#appends.length === 0) return;
+    const slabs = this.#slabs;
+    const appends = this.#appends;
+    this.#slabs = [];
+    this.#appends = [];
+    this.#bytes = 0;
+    const started = performance.now();
+    this.#lastCommit = started;
+
+    const batches: AppendBatch[] = [];
+    for (const { producer, index } of slabs) {
+      const slab = producer.slabs[index];
+      for (let i = 0; i < slab.batches; i++) {
+        batches.push({
+          topic: this.#names[slab.topicOf(i)],
+          partition: slab.partitionOf(i),
+          bytes: slab.bytesOf(i),
+          baseOffset: -1,
+          error: null,
+        });
+      }
+    }
+    for (const a of appends) for (const b of a.batches) batches.push(b);
+
+    this.#store.append(batches, Date.now());
+
+    let at = 0;
+    for (const { producer, index } of slabs) {
+      const slab = producer.slabs[index];
+      for (let i = 0; i < slab.batches; i++) {
+        const b = batches[at++];
+        slab.setResult(i, b.baseOffset, b.error === null ? -1 : refusalIndex(b.error));
+      }
+      producer.port.postMessage(index);
+    }
+    for (const a of appends) this.#answerAppend(a);
+    this.#observe((performance.now() - started) / 1000);
+    this.#tellCommitted(batches);
+    this.#tellWritable();
+  };
+
+  #answerAppend(a: QueuedAppend): void {
+    const bad = a.batches.find((b) => b.error !== null);
+    if (bad === undefined) this.#answer(a.port, { id: a.id, result: a.batches.map(baseOffset) });
+    else this.#refuse(a.port, a.id, new MilepostError(bad.error as ErrorCode));
+  }
+
+  #tellCommitted(batches: AppendBatch[]): void {
+    for (const { port, topics } of this.#clients) {
+      if (topics.size === 0) continue;
+      const rows = new Map<string, [string, number, number]>();
+      for (const b of batches) {
+        if (b.error !== null || !topics.has(b.topic)) continue;
+        const key = `${b.topic}/${b.partition}`;
+        if (rows.has(key)) continue;
+        const { highWatermark } = this.#store.watermark(b.topic, b.partition);
+        rows.set(key, [b.topic, b.partition, highWatermark]);
+      }
+      if (rows.size > 0) port.postMessage({ committed: [...rows.values()] } satisfies FromLog);
+    }
+  }
+
+  #tellWritable(): void {
+    if (this.#writable === this.#store.writable) return;
+    this.#writable = this.#store.writable;
+    for (const { port } of this.#clients) {
+      port.postMessage({ writable: this.#writable } satisfies FromLog);
+    }
+  }
+
+  #request(client: Client, { id, op, args }: ToLog): void {
+    const { port } = client;
+    try {
+      if (op === "append") {
+        const [topic, list] = args as [string, { partition: number; bytes: Uint8Array }[]];
+        const batches = list.map(({ partition, bytes }): AppendBatch => {
+          this.#bytes += bytes.length;
+          return { topic, partition, bytes, baseOffset: -1, error: null };
+        });
+        this.#appends.push({ port, id, batches });
+        this.#schedule();
+        return;
+      }
+      this.#answer(port, { id, result: this.#do(client, op, args) });
+    } catch (error) {
+      if (!(error instanceof MilepostError)) throw error;
+      this.#refuse(port, id, error);
+    }
+  }
+
+  #do(client: Client, op: Exclude<ToLog["op"], "append">, args: unknown[]): unknown {
+    const store = this.#store;
+    switch (op) {
+      case "read":
+        return store.read(...(args as Parameters<LogStore["read"]>));
+      case "offsetForTime":
+        return store.offsetForTime(...(args as Parameters<LogStore["offsetForTime"]>));
+      case "describe":
+        return store.describe(args[0] as string);
+      case "effectiveConfig":
+        return store.effectiveConfig(args[0] as string);
+      case "deleteRecords":
+        return store.deleteRecords(...(args as Parameters<LogStore["deleteRecords"]>));
+      case "metrics":
+        return this.#metrics();
+      case "listen":
+        client.topics.add(args[0] as string);
+        return undefined;
+      case "createTopic":
+        return this.#changed(
+          store.createTopic(...(args as Parameters<LogStore["createTopic"]>)),
+        );
+      case "alterTopic":
+        return this.#changed(store.alterTopic(...(args as Parameters<LogStore["alterTopic"]>)));
+      case "addPartitions":
+        return this.#changed(
+          store.addPartitions(...(args as Parameters<LogStore["addPartitions"]>)),
+        );
+      case "deleteTopic":
+        return this.#changed(store.deleteTopic(args[0] as string));
+    }
+  }
+
+  #changed<T>(result: T): T {
+    this.#nameTopics();
+    const news: FromLog = { topics: this.#indexedTopics() };
+    for (const { port } of this.#clients) port.postMessage(news);
+    return result;
+  }
+
+  /** A topic made anew under an old name gets a new index: old slabs never reach it. */
+  #nameTopics(): void {
+    for (const { name, id } of this.#store.topics()) {
+      if (this.#indexOf.has(id)) continue;
+      this.#indexOf.set(id, this.#names.length);
+      this.#names.push(name);
+    }
+    const live = new Map(this.#store.topics().map((t) => [t.id, t]));
+    for (const [id, index] of this.#indexOf) if (!live.has(id)) this.#names[index] = "";
+  }
+
+  #indexedTopics() {
+    return this.#store.topics().map((t) => ({ ...t, index: this.#indexOf.get(t.id) as number }));
+  }
+
+  #metrics(): LogMetrics {
+    const { user, system } = process.cpuUsage();
+    return {
+      ...this.#store.metrics(),
+      writable: this.#store.writable,
+      cpuSeconds: (user + system) / 1e6,
+      append: this.#append,
+    };
+  }
+
+  #observe(seconds: number): void {
+    const { bounds, counts } = this.#append;
+    let i = 0;
+    while (i < bounds.length && seconds > bounds[i]) i++;
+    counts[i]++;
+    this.#append.sum += seconds;
+  }
+
+  #answer(port: MessagePort, message: FromLog): void {
+    port.postMessage(message);
+  }
+
+  #refuse(port: MessagePort, id: number, { code, message }: MilepostError): void {
+    port.postMessage({ id, error: { code, message } } satisfies FromLog);
+  }
+}
+
+const baseOffset = (b: AppendBatch): number => b.baseOffset;
+
+if (parentPort !== null) {
+  const parent = parentPort;
+  const tell = (m: FromLogThread): void => parent.postMessage(m);
+  const { dir, diskMin, now } = workerData as LogThreadOptions;
+  const store = LogStore.open({ dir, diskMin, now, log: (line) => tell({ line }) });
+  const thread = new LogThread(store);
+  parent.on("message", (m: ToLogThread) => {
+    if ("producer" in m) thread.addProducer(m.producer);
+    else if ("client" in m) thread.addClient(m.client);
+    else {
+      thread.stop();
+      tell({ stopped: true });
+      parent.close();
+    }
+  });
+  tell({ ready: store.recovery });
+}

@@ -1,0 +1,122 @@
+/** What the admin port asks of the node. */
+import type { AdminBackend, Check, TopicChange, TopicDescription } from "../admin/backend.ts";
+import type { Broker } from "../listeners/broker/broker.ts";
+import type { LogPort } from "../log/client.ts";
+import type { LogMetrics } from "../log/protocol.ts";
+import type { TopicInfo } from "../log/types.ts";
+import { toPrometheus } from "../metrics/prometheus.ts";
+import { mergeSnapshots, type MetricSnapshot } from "../metrics/registry.ts";
+
+/** One node leads and replicates everything itself. */
+const NODE = 1;
+
+export class NodeBackend implements AdminBackend {
+  readonly #log: LogPort;
+  readonly #broker: Broker;
+  readonly #snapshots: () => Promise<MetricSnapshot[][]>;
+  draining = false;
+
+  constructor(log: LogPort, broker: Broker, snapshots: () => Promise<MetricSnapshot[][]>) {
+    this.#log = log;
+    this.#broker = broker;
+    this.#snapshots = snapshots;
+  }
+
+  topics(): TopicInfo[] {
+    return this.#log.topics().map(({ name, id, partitions, config }) => {
+      return { name, id, partitions, config };
+    });
+  }
+
+  async describe(name: string): Promise<TopicDescription> {
+    const [config, partitions] = await Promise.all([
+      this.#log.call("effectiveConfig", name),
+      this.#log.describe(name),
+    ]);
+    return {
+      topic: name,
+      config,
+      partitions: partitions.map(({ partition, start, end, highWatermark, leaderEpoch }) => ({
+        partition,
+        start,
+        end,
+        highWatermark,
+        leader: NODE,
+        leaderEpoch,
+        replicas: [NODE],
+        isr: [NODE],
+      })),
+    };
+  }
+
+  async createTopic(
+    name: string,
+    partitions: number,
+    config: Record<string, string>,
+  ): Promise<void> {
+    await this.#log.call("createTopic", name, partitions, config);
+  }
+
+  async alterTopic(name: string, { config, partitions }: TopicChange): Promise<void> {
+    if (Object.keys(config).length > 0) await this.#log.call("alterTopic", name, config);
+    if (partitions !== null) await this.#log.call("addPartitions", name, partitions);
+  }
+
+  deleteTopic(name: string): Promise<void> {
+    return this.#log.call("deleteTopic", name);
+  }
+
+  command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {
+    return this.#broker.command(driver, bytes);
+  }
+
+  async metrics(): Promise<string> {
+    const [log, threads] = await Promise.all([this.#log.call("metrics"), this.#snapshots()]);
+    return toPrometheus(mergeSnapshots([...threads, logSnapshot(log)]));
+  }
+
+  checks(): Check[] {
+    const { writable } = this.#log;
+    return [
+      { name: "log", ok: writable, detail: writable ? "writable" : "the disk is below its watermark" },
+      { name: "node", ok: !this.draining, detail: this.draining ? "draining" : "running" },
+    ];
+  }
+}
+
+const PARTITION_GAUGES = [
+  ["end", "milepost_log_end_offset", "Offset of the next record"],
+  ["highWatermark", "milepost_high_watermark", "Offset up to which readers see"],
+  ["start", "milepost_log_start_offset", "First offset that can be read"],
+] as const;
+
+function logSnapshot(m: LogMetrics): MetricSnapshot[] {
+  const rows: MetricSnapshot[] = [];
+  const gauge = (name: string, help: string, value: number, labels = {}): void => {
+    rows.push({ name, help, labels, type: "gauge", value, merge: "sum" });
+  };
+  const counter = (name: string, help: string, value: number): void => {
+    rows.push({ name, help, labels: {}, type: "counter", value });
+  };
+  for (const p of m.partitions) {
+    const labels = { topic: p.topic, partition: String(p.partition) };
+    for (const [field, name, help] of PARTITION_GAUGES) gauge(name, help, p[field], labels);
+  }
+  for (const t of m.topics) {
+    gauge("milepost_log_size_bytes", "Size of the files", t.bytes, { topic: t.topic });
+  }
+  gauge("milepost_log_slices", "Slices, each an LMDB environment", m.slices);
+  gauge("milepost_log_writable", "0 while the disk is below its watermark", Number(m.writable));
+  counter("milepost_log_commits_total", "Transactions", m.commits);
+  counter("milepost_log_written_bytes_total", "Batches written", m.bytesWritten);
+  rows.push({
+    name: "milepost_append_duration_seconds",
+    help: "A group commit, flush included",
+    labels: {},
+    type: "histogram",
+    buckets: m.append.bounds,
+    counts: m.append.counts,
+    sum: m.append.sum,
+  });
+  return rows;
+}

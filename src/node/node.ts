@@ -1,0 +1,232 @@
+/**
+ * The node: starts the threads in the order of the data, stops them against it. The main thread
+ * owns configuration, life cycle, the admin port and the MQTT broker; no ping passes through it.
+ *
+ * A thread that dies takes the process with it: `exited` resolves to 1, and nothing is
+ * acknowledged after that.
+ */
+import { MessageChannel, Worker } from "node:worker_threads";
+import { startAdmin } from "../admin/server.ts";
+import type { ServeOptions } from "../config/options.ts";
+import { Broker } from "../listeners/broker/broker.ts";
+import { ClaimRegistry } from "../listeners/claims.ts";
+import { LogPort } from "../log/client.ts";
+import type { FromLogThread, LogThreadOptions, ToLogThread } from "../log/protocol.ts";
+import { watchProcess, watchThread } from "../metrics/process.ts";
+import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
+import { limits } from "../model/limits.ts";
+import { builtInTopics } from "../model/topic-config.ts";
+import { partitionOfKey } from "../partitions/murmur2.ts";
+import { version } from "../version.ts";
+import { NodeBackend } from "./backend.ts";
+import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
+import { lockDirectory } from "./lock.ts";
+import { probePort } from "./ports.ts";
+
+export type Ready = {
+  node: number;
+  mqtt: number;
+  device: number;
+  http: number | null;
+  kafka: number | null;
+  admin: number;
+  cluster: number | null;
+  pid: number;
+};
+export type RunningNode = { ready: Ready; stop(): Promise<void>; exited: Promise<number> };
+
+/** The young generation holds a few turns of sockets' work: fewer, cheaper collections. */
+const INGEST_YOUNG_MB = 64;
+
+export async function startNode(options: ServeOptions): Promise<RunningNode> {
+  const lock = await lockDirectory(options.dataDir);
+  const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
+  const devicePort = await probePort("device", options.host, options.devicePort);
+
+  let exit: (code: number) => void = () => {};
+  const exited = new Promise<number>((resolve) => (exit = resolve));
+  let stopping = false;
+  const watch = (name: string, worker: Worker): Worker => {
+    worker.on("error", (error) => {
+      process.stderr.write(`milepost: the ${name} thread failed: ${error.stack ?? error}\n`);
+      exit(1);
+    });
+    worker.on("exit", () => {
+      if (!stopping) exit(1);
+    });
+    return worker;
+  };
+
+  const logThread = watch("log", startLogThread(options));
+  await logReady(logThread, exited);
+  const log = new LogPort(clientPort(logThread), partitionOfKey);
+  await log.ready();
+  await createBuiltIns(log, options);
+
+  const registry = new Registry();
+  watchProcess(registry, version);
+  watchThread(registry, "main");
+  const workers: Worker[] = [];
+  const broker = await Broker.open({
+    log,
+    now: Date.now,
+    registry,
+    report: (line) => process.stderr.write(`milepost: ${line}\n`),
+    ingestWill: (topic, payload) => {
+      workers[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
+    },
+  });
+  const claims = new ClaimRegistry((clientId) => broker.hasSession(clientId));
+  for (let i = 0; i < options.workers; i++) {
+    const { worker, ready } = startIngest(i, options, mqttPort, devicePort, {
+      logThread,
+      broker,
+      claims,
+    });
+    workers.push(watch(`ingest-${i}`, worker));
+    await Promise.race([ready, exited.then(() => Promise.reject(new Error("a thread failed")))]);
+  }
+
+  const backend = new NodeBackend(log, broker, () => snapshots(registry, workers));
+  const admin = await startAdmin({ host: options.adminHost, port: options.adminPort }, backend);
+
+  const ready: Ready = {
+    node: 1,
+    mqtt: mqttPort,
+    device: devicePort,
+    http: null,
+    kafka: null,
+    admin: admin.port,
+    cluster: null,
+    pid: process.pid,
+  };
+
+  const stop = async (): Promise<void> => {
+    stopping = true;
+    backend.draining = true;
+    const drained = workers.map((w) => answer(w, "drained", { drain: true }));
+    await Promise.race([Promise.all(drained), sleep(limits.drainMsMax), exited]);
+    await broker.close();
+    await Promise.race([
+      Promise.all(workers.map((w) => answer(w, "closed", { close: true }))),
+      sleep(2000),
+      exited,
+    ]);
+    await admin.close();
+    await new Promise<void>((resolve) => {
+      logThread.on("message", (m: FromLogThread) => "stopped" in m && resolve());
+      logThread.postMessage({ stop: true } satisfies ToLogThread);
+      void exited.then(() => resolve());
+    });
+    lock.release();
+    exit(0);
+  };
+  return { ready, stop, exited };
+}
+
+function startLogThread(options: ServeOptions): Worker {
+  const { dataDir: dir, diskMin, durability } = options;
+  const workerData: LogThreadOptions = { dir, diskMin, durability, now: Date.now() };
+  return new Worker(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
+}
+
+/** What recovery cut is said on stderr; everything else of it is silent. */
+function logReady(thread: Worker, exited: Promise<number>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    thread.on("message", (m: FromLogThread) => {
+      if ("line" in m) process.stderr.write(`milepost: ${m.line}\n`);
+      if ("ready" in m) resolve();
+    });
+    void exited.then(() => reject(new Error("the log could not be opened")));
+  });
+}
+
+function clientPort(logThread: Worker) {
+  const { port1, port2 } = new MessageChannel();
+  logThread.postMessage({ client: port2 } satisfies ToLogThread, [port2]);
+  return port1;
+}
+
+/** Settings of a built-in topic that exists stay as its operator left them. */
+async function createBuiltIns(log: LogPort, { regions }: ServeOptions): Promise<void> {
+  const have = new Set(log.topics().map((t) => t.name));
+  for (const { name, partitions, config } of builtInTopics) {
+    if (have.has(name) || (name === "positions-by-cell" && !regions)) continue;
+    await log.call("createTopic", name, partitions, config);
+  }
+}
+
+function startIngest(
+  worker: number,
+  options: ServeOptions,
+  mqttPort: number,
+  devicePort: number,
+  to: { logThread: Worker; broker: Broker; claims: ClaimRegistry },
+): { worker: Worker; ready: Promise<void> } {
+  const producer = new MessageChannel();
+  const broker = new MessageChannel();
+  const claims = new MessageChannel();
+  const log = clientPort(to.logThread);
+  const forLog: ToLogThread = { producer: producer.port2 };
+  to.logThread.postMessage(forLog, [producer.port2]);
+  to.broker.attachWorker(broker.port1);
+  to.claims.addWorker(claims.port1);
+  const workerData: IngestOptions = {
+    worker,
+    host: options.host,
+    mqttPort,
+    devicePort,
+    allowOrigin: options.allowOrigin,
+    producer: producer.port1,
+    log,
+    broker: broker.port2,
+    claims: claims.port2,
+  };
+  const thread = new Worker(new URL("./ingest.ts", import.meta.url), {
+    workerData,
+    transferList: [producer.port1, log, broker.port2, claims.port2],
+    resourceLimits: { maxYoungGenerationSizeMb: INGEST_YOUNG_MB },
+    name: `ingest-${worker}`,
+  });
+  const ready = new Promise<void>((resolve) => {
+    thread.on("message", (m: FromIngest) => "ready" in m && resolve());
+  });
+  return { worker: thread, ready };
+}
+
+/** Sends `m` and waits for the message that has `field`. */
+function answer(worker: Worker, field: "drained" | "closed", m: ToIngest): Promise<void> {
+  return new Promise((resolve) => {
+    worker.on("message", (answered: FromIngest) => field in answered && resolve());
+    worker.postMessage(m);
+  });
+}
+
+let scrape = 0;
+
+/** Every thread's metrics; a thread that is too busy to answer within 2 s is left out. */
+async function snapshots(registry: Registry, workers: Worker[]): Promise<MetricSnapshot[][]> {
+  const id = ++scrape;
+  const all = workers.map(
+    (worker) =>
+      new Promise<MetricSnapshot[]>((resolve) => {
+        const take = (m: FromIngest): void => {
+          if (!("metrics" in m) || m.metrics !== id) return;
+          worker.off("message", take);
+          resolve(m.snapshot);
+        };
+        worker.on("message", take);
+        worker.postMessage({ metrics: id } satisfies ToIngest);
+        setTimeout(() => {
+          worker.off("message", take);
+          resolve([]);
+        }, 2000).unref();
+      }),
+  );
+  return [registry.snapshot(), ...(await Promise.all(all))];
+}
+
+const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
