@@ -4,20 +4,9 @@
  *
  *   node load/floor-uws.ts [--port 0]     prints {"port":…,"pid":…}
  */
+import { uws } from "../src/lib/uws.ts";
 import { announce, portOption } from "./floor.ts";
 
-type Uws = typeof import("uws-glibc-2.27");
-
-/** The newest build that loads here: each wants at least the glibc in its name. */
-async function load(): Promise<Uws> {
-  try {
-    return (await import("uws-glibc-2.38")) as unknown as Uws;
-  } catch {
-    return await import("uws-glibc-2.27");
-  }
-}
-
-const uws = await load();
 uws
   .App()
   .ws("/*", {

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildDevices } from "../../load/build.ts";
+import type { Report } from "../../load/generator.ts";
 
 const run = promisify(execFile);
 const built = buildDevices();
@@ -22,7 +23,7 @@ function floor(name: string): Floor {
   return { child, port };
 }
 
-async function devices(...options: string[]): Promise<Record<string, any>> {
+async function devices(...options: string[]): Promise<Report> {
   if (!("path" in built)) throw new Error("not built");
   const { stdout } = await run(built.path, [...options, "--warm", "0", "--seconds", "1", "--json"]);
   return JSON.parse(stdout);
