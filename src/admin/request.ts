@@ -10,7 +10,6 @@ export type Target = {
 };
 
 const encodedSeparator = /%(2f|5c|00)/i;
-// oxlint-disable-next-line no-control-regex
 const notInSegment = /[/\\\u0000-\u001f\u007f]/;
 
 /** Takes a request's target apart; 400 for anything that tries to leave its place. */

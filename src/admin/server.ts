@@ -11,8 +11,8 @@ export type AdminOptions = {
   host: string;
   /** 0 = any free port. */
   port: number;
-  /** A line per change made here, and per fault. */
-  log: (line: string) => void;
+  /** A line per change made here, and per fault; to stderr when left out. */
+  log?: (line: string) => void;
   /** A whole request, headers and body, must arrive within this; 10 s when left out. */
   requestMs?: number;
   /** Connections at once; more are closed on arrival. 256 when left out. */
@@ -20,6 +20,8 @@ export type AdminOptions = {
 };
 
 type Result = Answer & { headers?: Record<string, string> };
+
+const toStderr = (line: string): void => void process.stderr.write(`milepost: ${line}\n`);
 
 /** What is still being answered when the port closes gets this long. */
 const closeMs = 2000;
@@ -74,6 +76,7 @@ async function answer(
   backend: AdminBackend,
 ): Promise<void> {
   const { method = "" } = request;
+  const log = options.log ?? toStderr;
   let audited = false;
   let result: Result;
   try {
@@ -83,20 +86,20 @@ async function answer(
     const { handler, name } = findRoute(method, segments);
     result = await handler({ backend, request, query, name });
   } catch (error) {
-    const refusal = toHttpError(error) ?? fault(error, request, options);
+    const refusal = toHttpError(error) ?? fault(error, request, log);
     const { status, code, message, headers } = refusal;
     result = { status, body: { error: { code, message } }, headers };
   }
   if (audited) {
     const path = JSON.stringify(request.url?.split("?")[0] ?? "");
-    options.log(`admin: ${method} ${path} from ${request.socket.remoteAddress}: ${result.status}`);
+    log(`admin: ${method} ${path} from ${request.socket.remoteAddress}: ${result.status}`);
   }
   send(response, result);
 }
 
-function fault(error: unknown, request: IncomingMessage, options: AdminOptions): HttpError {
+function fault(error: unknown, request: IncomingMessage, log: (line: string) => void): HttpError {
   const stack = error instanceof Error ? error.stack : String(error);
-  options.log(`admin: ${request.method} ${JSON.stringify(request.url)} failed: ${stack}`);
+  log(`admin: ${request.method} ${JSON.stringify(request.url)} failed: ${stack}`);
   return new HttpError(500, "internal", "failed; the gateway's log says why");
 }
 

@@ -31,12 +31,11 @@ type DevicesFlags = {
 export function register(program: Command): void {
   program
     .command("devices")
-    .summary("simulated drivers that send pings")
     .description(
-      "Simulated drivers on the streets of a city, over real MQTT and WebSocket.\n" +
-        "They keep what is not acknowledged and send it again after a reconnect.",
+      "simulated drivers in a city's streets, over real MQTT and WebSocket;\n" +
+        "they keep what is not acknowledged and send it again after a reconnect",
     )
-    .addHelpText("beforeAll", examples)
+    .addHelpText("before", examples)
     .option("--drivers <n>", "how many", whole(1, 200_000), 100)
     .option("--hz <rate>", "pings a second, of each driver", positive, 1)
     .addOption(

@@ -1,0 +1,72 @@
+import { Command, CommanderError } from "commander";
+import { version } from "../version.ts";
+
+type CommandModule = { register(program: Command): void };
+
+/** A command's module is loaded when it is called for, so that `--help` is there at once. */
+const commands: { name: string; summary: string; load: () => Promise<CommandModule> }[] = [
+  { name: "serve", summary: "run the gateway", load: () => import("./serve.ts") },
+  {
+    name: "devices",
+    summary: "simulated drivers that send pings",
+    load: () => import("./devices.ts"),
+  },
+  {
+    name: "topics",
+    summary: "list, describe, create, alter and delete topics",
+    load: () => import("./topics.ts"),
+  },
+  {
+    name: "doctor",
+    summary: "check the machine and the configuration",
+    load: () => import("./doctor.ts"),
+  },
+];
+
+const examples = `Examples:
+  milepost serve                            a gateway on this machine, log in ./data
+  milepost topics list                      what it keeps
+  milepost doctor --data-dir ./data         is everything in order?
+`;
+
+/** Runs one command line and gives back its exit code: 0 done, 1 failed, 2 usage. */
+export async function run(args: string[]): Promise<number> {
+  const program = new Command("milepost")
+    .description(
+      "Fleet telemetry gateway: GPS pings in over MQTT, WebSocket and HTTP, safe in a log",
+    )
+    .version(version, "-V, --version")
+    .helpOption("-h, --help", "this help")
+    .helpCommand("help [command]", "help on a command")
+    .addHelpText("before", examples)
+    .exitOverride();
+  const words = args.filter((arg) => !arg.startsWith("-"));
+  const called = words[0] === "help" ? words[1] : words[0];
+  try {
+    for (const { name, summary, load } of commands) {
+      if (name === called) (await load()).register(program);
+      else program.command(name).description(summary);
+    }
+    await program.parseAsync(args, { from: "user" });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function report(error: unknown): number {
+  // commander has printed its own message already
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  const { name, message, stack } = error as Error;
+  const expected = new Map([
+    ["UsageError", 2],
+    ["ConfigError", 2],
+    ["CommandFailure", 1],
+    ["MilepostError", 1],
+    ["PortInUse", 1],
+  ]);
+  // the rest are system errors, which name themselves, and faults, which need the stack
+  const known = expected.has(name) || (error as NodeJS.ErrnoException).syscall !== undefined;
+  process.stderr.write(`milepost: ${known ? message : stack}\n`);
+  return expected.get(name) ?? 1;
+}

@@ -1,0 +1,96 @@
+import type { Command } from "commander";
+import { Option } from "commander";
+import type { Given } from "../config/load.ts";
+import { loadServeOptions, openPorts } from "../config/load.ts";
+import type { ServeOptions } from "../config/options.ts";
+import { serveFields, serveOption } from "../config/options.ts";
+
+const examples = `Examples:
+  milepost serve
+  milepost serve --data-dir /var/lib/milepost --workers 4
+  milepost serve --mqtt-port 0 --device-port 0 --admin-port 0     any free ports
+  milepost serve --durability logged                              faster, survives a crash only
+  milepost serve --host 0.0.0.0 --insecure                        anybody may connect
+`;
+
+const afterwards = `
+Each option may also stand in the environment (--mqtt-port as MILEPOST_MQTT_PORT) or in
+milepost.toml (mqtt-port = 1883): the one in the working directory, or --config FILE, or
+MILEPOST_CONFIG. Flags win over the environment, the environment over the file.
+
+When it is up it prints one line on stdout: milepost ready {"node":1,"mqtt":1883,…}
+SIGTERM or Ctrl-C: finishes what it has taken, then exits 0. A second Ctrl-C exits at once.
+`;
+
+export function register(program: Command): void {
+  const command = program
+    .command("serve")
+    .description("run the gateway")
+    .addHelpText("before", examples)
+    .addHelpText("after", afterwards)
+    .option("--config <FILE>", "read options from this file (MILEPOST_CONFIG)");
+  for (const field of serveFields) command.addOption(flag(field));
+  command.action(async (flags: Record<string, string | string[] | true>) => {
+    const { options } = loadServeOptions({
+      flags: toFields(flags),
+      config: flags["config"] as string | undefined,
+      env: process.env,
+      cwd: process.cwd(),
+    });
+    warnOfOpenPorts(options);
+    process.exit(await serve(options));
+  });
+}
+
+function flag(field: keyof ServeOptions): Option {
+  const option = serveOption(field);
+  const value = option.value.startsWith("[") ? option.value : `<${option.value}>`;
+  const fallback = option.defaultText ?? String(option.default);
+  const made = new Option(`--${option.name} ${value}`, `${option.help} (default: ${fallback})`);
+  if (option.inert) made.hideHelp();
+  if (option.many) made.argParser((text, before?: string[]) => [...(before ?? []), text]);
+  return made;
+}
+
+/** Commander names flags by their own name (`stale`), the options by their field (`staleMs`). */
+function toFields(flags: Record<string, string | string[] | true>): Given["flags"] {
+  const given: Given["flags"] = {};
+  for (const field of serveFields) {
+    const value = flags[new Option(`--${serveOption(field).name}`).attributeName()];
+    if (value !== undefined) given[field] = value;
+  }
+  return given;
+}
+
+function warnOfOpenPorts(options: ServeOptions): void {
+  const open = openPorts(options);
+  if (open.length === 0) return;
+  process.stderr.write("milepost: warning: --insecure opens to others, without any log-in\n");
+  for (const line of open) process.stderr.write(`  ${line}\n`);
+}
+
+/** Runs until a signal or a fault; the exit code. */
+async function serve(options: ServeOptions): Promise<number> {
+  let stop = (): void => process.exit(130);
+  let signals = 0;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    signals++;
+    if (signals > 1 && signal === "SIGINT") process.exit(130);
+    if (signals === 1) stop();
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  const { startNode } = await import("../node/node.ts");
+  const starting = startNode(options);
+  const stopped = new Promise<number>((resolve, reject) => {
+    // a signal during the start waits for it: a half-started node cannot mark a clean stop
+    stop = () => {
+      process.stderr.write("milepost: stopping\n");
+      starting.then((node) => node.stop()).then(() => resolve(0), reject);
+    };
+  });
+  if (signals > 0) stop();
+  const node = await starting;
+  process.stdout.write(`milepost ready ${JSON.stringify(node.ready)}\n`);
+  return Promise.race([stopped, node.exited]);
+}

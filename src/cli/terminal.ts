@@ -1,0 +1,40 @@
+import { createInterface } from "node:readline/promises";
+
+type Style = "green" | "yellow" | "red" | "bold";
+
+const codes: Record<Style, number> = { green: 32, yellow: 33, red: 31, bold: 1 };
+
+/** Colour on a terminal only, and not under NO_COLOR. */
+export function styled(text: string, style: Style): string {
+  const plain = !process.stdout.isTTY || Boolean(process.env["NO_COLOR"]);
+  return plain ? text : `\u001b[${codes[style]}m${text}\u001b[0m`;
+}
+
+/** Columns padded to their widest cell; numbers stand right. */
+export function table(head: string[], rows: (string | number)[][]): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => String(row[column]).length)),
+  );
+  const line = (cells: (string | number)[]): string =>
+    cells
+      .map((cell, column) => {
+        const right = typeof (rows[0]?.[column] ?? cell) === "number";
+        const text = String(cell);
+        return right ? text.padStart(widths[column]) : text.padEnd(widths[column]);
+      })
+      .join("  ")
+      .trimEnd();
+  return `${[head, ...rows].map(line).join("\n")}\n`;
+}
+
+/** Asks on the terminal; null when there is none to ask on. */
+export async function confirm(question: string): Promise<boolean | null> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return null;
+  const asking = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await asking.question(`${question} [y/N] `);
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    asking.close();
+  }
+}

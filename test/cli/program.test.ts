@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { milepost } from "./run.ts";
+
+test.each([["--help"], ["serve --help"], ["topics --help"], ["doctor --help"], ["help topics"]])(
+  "%s begins with examples, on stdout, and is no error",
+  async (line) => {
+    const { code, stdout, stderr } = await milepost(line.split(" "));
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^Examples:\n {2}milepost /);
+    expect(stdout).toContain("Usage: milepost");
+  },
+);
+
+test("the help names what is built, and nothing else", async () => {
+  const { stdout } = await milepost(["serve", "--help"]);
+  expect(stdout).toContain("--mqtt-port");
+  expect(stdout).not.toMatch(/kafka|uplink|cluster|etcd|tls/i);
+});
+
+test("the version is the package's", async () => {
+  const { code, stdout } = await milepost(["--version"]);
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/)]);
+});
+
+test.each([
+  [[], "Usage: milepost"],
+  [["srve"], "Did you mean serve?"],
+  [["elephant"], "unknown command 'elephant'"],
+  [["topics"], "Usage: milepost topics"],
+  [["topics", "lst"], "Did you mean list?"],
+  [["topics", "describe"], "missing required argument"],
+  [["topics", "list", "extra"], "too many arguments"],
+  [["topics", "list", "--server", "a:b:c"], "--server: expected HOST:PORT"],
+  [["topics", "list", "--server", "localhost:99999"], "--server: expected HOST:PORT"],
+  [["topics", "create", "a", "--partitions", "0"], "--partitions: expected a number"],
+  [["topics", "create", "a", "--config", "x"], "--config: expected key=value"],
+  [["topics", "create", "a", "--config", "x="], "--config x=: expected a value"],
+  [["topics", "alter", "a"], "nothing to change"],
+  [["topics", "delete", "a"], "say --yes"],
+  [["serve", "--mqtt-prt", "1"], "Did you mean --mqtt-port?"],
+  [["serve", "--uplink", "b:9092"], "unknown option '--uplink'"],
+  [["serve", "--node-id", "2"], "unknown option '--node-id'"],
+  [["serve", "--trust-proxy", "10.0.0.0/8"], "unknown option '--trust-proxy'"],
+  [["serve", "extra"], "too many arguments"],
+  [["serve", "--mqtt-port"], "argument missing"],
+  [["serve", "--mqtt-port", "x"], "--mqtt-port: expected a port from 0 to 65535"],
+  [["serve", "--durability", "mirrored"], "mirrored needs an uplink"],
+  [["serve", "--durability", "replicated"], "replicated needs a cluster"],
+  [["serve", "--stale", "soon"], "--stale: expected a duration"],
+  [["serve", "--live", "perhaps"], "--live: expected on or off"],
+  [["serve", "--host", "0.0.0.0"], "0.0.0.0: MQTT on port 1883"],
+  [["serve", "--admin-host", "::"], "administration"],
+  [["serve", "--config", "/nonexistent.toml"], "/nonexistent.toml"],
+])("%j is a usage error: %s", async (args, message) => {
+  const { code, stdout, stderr } = await milepost(args);
+  expect(stderr).toContain(message);
+  expect([code, stdout]).toEqual([2, ""]);
+});
+
+test("a reader that leaves early is no error", async () => {
+  const { spawnSync } = await import("node:child_process");
+  const { launcher } = await import("./run.ts");
+  const line = `"${process.execPath}" "${launcher}" serve --help | head -1`;
+  const { stdout, stderr } = spawnSync("sh", ["-c", line], { encoding: "utf8" });
+  expect([stdout, stderr]).toEqual(["Examples:\n", ""]);
+});
