@@ -1,0 +1,152 @@
+import { isDriverId } from "../codec/rewrite.ts";
+import { uws, type UWS } from "../lib/uws.ts";
+import type { Registry } from "../metrics/registry.ts";
+import type { ErrorCode } from "../model/errors.ts";
+import { foreignOrigin, parseQuery, readHead, type Head } from "./http-guard.ts";
+import { HttpIngest } from "./http.ts";
+import type { SocketData } from "./ingest-socket.ts";
+import type { Claims, Intake } from "./intake-types.ts";
+import { mqttBehavior, offersMqtt, type MqttSocketData, type OpenMqtt } from "./websocket-mqtt.ts";
+import { WebSocketIngest } from "./websocket.ts";
+
+export type DeviceAppOptions = {
+  host: string;
+  /** 0: any free port. Other workers then listen on the port that came out. */
+  port: number;
+  intake: Intake;
+  claims: Claims;
+  openMqtt: OpenMqtt;
+  /** Origins of web pages that may speak to the device port; devices send none. */
+  allowOrigin: readonly string[];
+  registry: Registry;
+};
+
+export type DeviceApp = {
+  port: number;
+  stopAccepting(): void;
+  /** Refuses what is new with `reason`; resolves when all that was taken is answered. */
+  drain(reason: ErrorCode): Promise<void>;
+  /** Closes every connection. Without it the thread aborts at its end. */
+  close(): void;
+};
+
+/**
+ * A worker's listener on the device port: `/v1/ingest` as WebSocket and HTTP, `/mqtt`, and the
+ * HTTP dialects. uWS listens with SO_REUSEPORT, so that workers share a port and the kernel
+ * spreads connections over them; it also lets another process in, which is for the caller to
+ * rule out. Rejects when the port cannot be had.
+ */
+export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceApp> {
+  const { host, port, intake, claims, openMqtt, allowOrigin, registry } = options;
+  omitServerHeader();
+  const http = new HttpIngest(intake, registry, allowOrigin);
+  const websocket = new WebSocketIngest(intake, claims, registry);
+  const httpConnections = registry.gauge("milepost_connections", "Open device connections", {
+    transport: "http",
+  });
+
+  const app = uws.App();
+  // +1 for each connection and -1 when it ends, but not for one that became a WebSocket
+  app.filter((_res, change) => {
+    httpConnections.value += Number(change) > 0 ? 1 : -1;
+  });
+
+  /** Answers an upgrade that cannot be; true when it did. */
+  function refused(res: UWS.HttpResponse, head: Head): boolean {
+    const [status, code, message] = upgradeFault(head, allowOrigin) ?? [0, "", ""];
+    if (status === 426) {
+      http.begin(res, head).error(status, code, message, [["Sec-WebSocket-Version", "13"]]);
+    } else if (status !== 0) {
+      http.begin(res, head).errorAndClose(status, code, message);
+    } else if (intake.refusing !== null) {
+      http.begin(res, head).refuse(intake.refusing);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  app.ws<SocketData>("/v1/ingest", {
+    ...websocket.behavior(),
+    upgrade: (res, req, context) => {
+      const head = readHead(req);
+      if (refused(res, head)) return;
+      const driver = parseQuery(head.query)?.get("driver") ?? null;
+      if (parseQuery(head.query) === null || (driver !== null && !isDriverId(driver))) {
+        const exchange = http.begin(res, head);
+        return exchange.errorAndClose(400, "bad_id", "driver= is not a driver id");
+      }
+      httpConnections.value--;
+      res.upgrade(
+        websocket.socketFor(driver),
+        req.getHeader("sec-websocket-key"),
+        // an ingest socket speaks no subprotocol; extensions are off
+        "",
+        "",
+        context,
+      );
+    },
+  });
+
+  app.ws<MqttSocketData>("/mqtt", {
+    ...mqttBehavior(openMqtt),
+    upgrade: (res, req, context) => {
+      const head = readHead(req);
+      if (refused(res, head)) return;
+      if (!offersMqtt(head.websocketProtocol)) {
+        const exchange = http.begin(res, head);
+        return exchange.errorAndClose(400, "bad_request", "the subprotocol mqtt must be offered");
+      }
+      httpConnections.value--;
+      res.upgrade({ lane: null }, req.getHeader("sec-websocket-key"), "mqtt", "", context);
+    },
+  });
+
+  app.any("/*", (res, req) => http.handle(res, req));
+
+  const listening = await new Promise<UWS.us_listen_socket>((resolve, reject) => {
+    app.listen(host, port, (socket) => {
+      if (socket) return resolve(socket);
+      http.close();
+      app.close();
+      reject(new Error(`cannot listen on ${host}:${port}`));
+    });
+  });
+  let isListening = true;
+
+  return {
+    port: uws.us_socket_local_port(listening as UWS.us_socket),
+    stopAccepting: () => {
+      if (isListening) uws.us_listen_socket_close(listening);
+      isListening = false;
+    },
+    drain: async (reason) => {
+      await Promise.all([websocket.drain(reason), http.drain()]);
+    },
+    close: () => {
+      isListening = false;
+      http.close();
+      app.close();
+    },
+  };
+}
+
+function upgradeFault(
+  head: Head,
+  allowOrigin: readonly string[],
+): [status: number, code: string, message: string] | null {
+  if (head.fault !== null) return [400, "bad_request", head.fault];
+  if (head.contentLength > 0) return [400, "bad_request", "an upgrade has no body"];
+  if (head.websocketVersion !== "13") {
+    return [426, "upgrade_required", "WebSocket version 13 is spoken here"];
+  }
+  if (foreignOrigin(head, allowOrigin)) {
+    return [403, "foreign_origin", "this origin is not allowed"];
+  }
+  return null;
+}
+
+/** uWS names itself in a header of each answer unless told so in its own way. */
+function omitServerHeader(): void {
+  (uws as unknown as { _cfg?: (key: string) => void })._cfg?.("999999990007");
+}
