@@ -12,6 +12,11 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./devices.ts"),
   },
   {
+    name: "devices",
+    summary: "simulated drivers that send to a gateway",
+    load: () => import("./devices.ts"),
+  },
+  {
     name: "topics",
     summary: "list, describe, create, alter and delete topics",
     load: () => import("./topics.ts"),
@@ -25,6 +30,7 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
 
 const examples = `Examples:
   milepost serve                            a gateway on this machine, log in ./data
+  milepost devices --drivers 1000           a city's drivers to send to it
   milepost topics list                      what it keeps
   milepost doctor --data-dir ./data         is everything in order?
 `;
