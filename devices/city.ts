@@ -1,4 +1,5 @@
 import { layStreets } from "./streets.ts";
+import type { Streets } from "./streets.ts";
 
 /** Kinds of street, fastest first; limits in m/s. */
 export const streetKinds = ["ring", "arterial", "collector", "local"] as const;
@@ -44,26 +45,6 @@ export const cityPlans: Record<CityName, CityPlan> = {
     rings: [3200, 8500, 15_000, 21_000],
     radials: 13,
   },
-};
-
-/**
- * A street graph. Junctions have places in metres east and north of the extent's south-west
- * corner; junction 0 is at the centre, and all can be reached from it. Street `s` can be driven both ways: lane `2s` leads from `from[s]` to `to[s]`, lane
- * `2s + 1` back.
- */
-export type Streets = {
-  x: Float64Array;
-  y: Float64Array;
-  from: Int32Array;
-  to: Int32Array;
-  lengths: Float64Array;
-  /** Index into `streetKinds` and `speedLimits`. */
-  kinds: Uint8Array;
-  /** 1 where there is no radio: what a driver measures here is sent when it is out again. */
-  tunnels: Uint8Array;
-  /** Lanes that leave junction `j`: `lanesOut[firstOut[j]]` up to `firstOut[j + 1]`. */
-  firstOut: Int32Array;
-  lanesOut: Int32Array;
 };
 
 const metresPerDegree = 111_195;
@@ -125,16 +106,15 @@ export class City {
       }
       return { type: "MultiLineString" as const, coordinates };
     };
-    const features = streetKinds.map((kind, index) => ({
+    const feature = (kind: string, speedLimit: number, wanted: (street: number) => boolean) => ({
       type: "Feature" as const,
-      properties: { kind, speedLimit: speedLimits[index] },
-      geometry: lines((s) => streets.kinds[s] === index && streets.tunnels[s] === 0),
-    }));
-    features.push({
-      type: "Feature",
-      properties: { kind: "tunnel" as never, speedLimit: speedLimits[1] },
-      geometry: lines((s) => streets.tunnels[s] === 1),
+      properties: { kind, speedLimit },
+      geometry: lines(wanted),
     });
+    const open = (index: number) => (s: number) =>
+      streets.kinds[s] === index && streets.tunnels[s] === 0;
+    const features = streetKinds.map((kind, k) => feature(kind, speedLimits[k], open(k)));
+    features.push(feature("tunnel", speedLimits[1], (s) => streets.tunnels[s] === 1));
     return { type: "FeatureCollection" as const, features };
   }
 }

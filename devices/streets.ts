@@ -1,11 +1,26 @@
-import type { Streets } from "./city.ts";
 import { Random, smoothNoise } from "./random.ts";
 
 /**
- * Lays an irregular street network: a warped, jittered lattice with streets, lakes and
- * countryside taken out; ring roads and radial arterials are traced over it, and the junctions
- * they pass are pulled onto their curves. What is not connected to the centre is left out.
+ * A street graph. Junctions have places in metres east and north of the extent's south-west
+ * corner; junction 0 is at the centre, and all can be reached from it. Street `s` can be driven
+ * both ways: lane `2s` leads from `from[s]` to `to[s]`, lane `2s + 1` back.
  */
+export type Streets = {
+  x: Float64Array;
+  y: Float64Array;
+  from: Int32Array;
+  to: Int32Array;
+  lengths: Float64Array;
+  /** Index into `streetKinds` and `speedLimits`. */
+  kinds: Uint8Array;
+  /** 1 where there is no radio: what a driver measures here is sent when it is out again. */
+  tunnels: Uint8Array;
+  /** Lanes that leave junction `j`: `lanesOut[firstOut[j]]` up to `firstOut[j + 1]`. */
+  firstOut: Int32Array;
+  lanesOut: Int32Array;
+};
+
+/** What streets are laid on. */
 export type Ground = {
   seed: number;
   /** Metres. */
@@ -79,6 +94,11 @@ class Lattice {
   }
 }
 
+/**
+ * Lays an irregular street network: a warped, jittered lattice with streets, lakes and
+ * countryside taken out; ring roads and radial arterials are traced over it, and the junctions
+ * they pass are pulled onto their curves. What is not connected to the centre is left out.
+ */
 export function layStreets(ground: Ground): Streets {
   const random = new Random(ground.seed);
   const lattice = new Lattice(ground, random);

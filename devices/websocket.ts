@@ -138,7 +138,7 @@ const textFrame = { binary: false };
 
 function parse(data: RawData): Answer | null {
   try {
-    return JSON.parse((data as Buffer).latin1Slice());
+    return JSON.parse((data as Buffer).toString());
   } catch {
     return null;
   }
