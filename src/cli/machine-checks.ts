@@ -41,7 +41,7 @@ export function checkNode(): Finding {
 export function checkDescriptors(): Finding {
   const name = "open files";
   // without the look-up of every open connection's host name
-  process.report.excludeNetwork = true;
+  Object.assign(process.report, { excludeNetwork: true });
   const report = process.report.getReport() as {
     userLimits?: { open_files?: { soft: number | string } };
   };

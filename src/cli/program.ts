@@ -8,11 +8,6 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
   { name: "serve", summary: "run the gateway", load: () => import("./serve.ts") },
   {
     name: "devices",
-    summary: "simulated drivers that send pings",
-    load: () => import("./devices.ts"),
-  },
-  {
-    name: "devices",
     summary: "simulated drivers that send to a gateway",
     load: () => import("./devices.ts"),
   },

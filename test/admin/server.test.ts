@@ -28,7 +28,12 @@ function raw(bytes: string, keepOpen = false): Promise<string> {
   return text(socket);
 }
 
-async function call(method: string, path: string, body?: BodyInit, headers = {}) {
+async function call(
+  method: string,
+  path: string,
+  body?: string | Uint8Array<ArrayBuffer>,
+  headers = {},
+) {
   const response = await fetch(base + path, { method, body, headers });
   const answer = await response.text();
   const json = response.headers.get("content-type") === "application/json";
