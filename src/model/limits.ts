@@ -35,6 +35,18 @@ export const limits = {
   idleMsMax: 24 * 3_600_000,
   /** Unwritten bytes toward one MQTT client (frozen subscriber) before it is closed. */
   mqttOutboundBytesMax: 1024 * 1024,
+  /** Packets of one client between its worker and the broker; then its socket is not read. */
+  brokerUnreadBytesMax: 256 * 1024,
+  /** A worker that goes on regardless: the connection is closed. */
+  brokerUnreadBytesHardMax: 8 * 1024 * 1024,
+  /** What either side may leave untold about bytes taken: saves a message per packet. */
+  brokerCreditBytes: 64 * 1024,
+  /** Persistent sessions; the one away longest gives way. */
+  sessionsMax: 100_000,
+  /** Queued payloads of one session (100 commands of 8 KiB fit) and of all. */
+  sessionQueueBytesMax: 1024 * 1024,
+  queuedBytesMax: 256 * 1024 * 1024,
+  retainedBytesMax: 256 * 1024 * 1024,
 
   // --- WebSocket ---
   wsUnansweredBytesMax: 1024 * 1024,
