@@ -1,5 +1,6 @@
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { version } from "../version.ts";
+import { printFailure } from "./failure.ts";
 
 type CommandModule = { register(program: Command): void };
 
@@ -51,23 +52,6 @@ export async function run(args: string[]): Promise<number> {
     await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
-    return report(error);
+    return printFailure(error);
   }
-}
-
-function report(error: unknown): number {
-  // commander has printed its own message already
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  const { name, message, stack } = error as Error;
-  const expected = new Map([
-    ["UsageError", 2],
-    ["ConfigError", 2],
-    ["CommandFailure", 1],
-    ["MilepostError", 1],
-    ["PortInUse", 1],
-  ]);
-  // the rest are system errors, which name themselves, and faults, which need the stack
-  const known = expected.has(name) || (error as NodeJS.ErrnoException).syscall !== undefined;
-  process.stderr.write(`milepost: ${known ? message : stack}\n`);
-  return expected.get(name) ?? 1;
 }

@@ -4,6 +4,7 @@ import type { Given } from "../config/load.ts";
 import { loadServeOptions, openPorts } from "../config/load.ts";
 import type { ServeOptions } from "../config/options.ts";
 import { serveFields, serveOption } from "../config/options.ts";
+import { printFailure } from "./failure.ts";
 
 const examples = `Examples:
   milepost serve
@@ -38,7 +39,8 @@ export function register(program: Command): void {
       cwd: process.cwd(),
     });
     warnOfOpenPorts(options);
-    process.exit(await serve(options));
+    // threads of a node that failed half-way must not keep the process alive
+    process.exit(await serve(options).catch(printFailure));
   });
 }
 
@@ -71,26 +73,21 @@ function warnOfOpenPorts(options: ServeOptions): void {
 
 /** Runs until a signal or a fault; the exit code. */
 async function serve(options: ServeOptions): Promise<number> {
-  let stop = (): void => process.exit(130);
-  let signals = 0;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    signals++;
-    if (signals > 1 && signal === "SIGINT") process.exit(130);
-    if (signals === 1) stop();
-  };
-  process.on("SIGINT", onSignal);
-  process.on("SIGTERM", onSignal);
-  const { startNode } = await import("../node/node.ts");
-  const starting = startNode(options);
-  const stopped = new Promise<number>((resolve, reject) => {
-    // a signal during the start waits for it: a half-started node cannot mark a clean stop
-    stop = () => {
-      process.stderr.write("milepost: stopping\n");
-      starting.then((node) => node.stop()).then(() => resolve(0), reject);
-    };
+  const asked = new Promise<void>((resolve) => {
+    process.on("SIGTERM", resolve);
+    process.once("SIGINT", () => {
+      resolve();
+      // the second one ends the process as if nobody listened: no clean-up
+      process.removeAllListeners("SIGINT");
+    });
   });
-  if (signals > 0) stop();
-  const node = await starting;
+  const { startNode } = await import("../node/node.ts");
+  const node = await startNode(options);
   process.stdout.write(`milepost ready ${JSON.stringify(node.ready)}\n`);
+  const stopped = asked.then(async () => {
+    process.stderr.write("milepost: stopping\n");
+    await node.stop();
+    return 0;
+  });
   return Promise.race([stopped, node.exited]);
 }
