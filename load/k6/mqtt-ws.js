@@ -7,7 +7,7 @@
 import { check } from "k6";
 import { Counter, Trend } from "k6/metrics";
 import { WebSocket } from "k6/websockets";
-import { driverId, openLoop, pings, scenarios } from "./driver.js";
+import { driverId, openLoop, pingsOf, scenarios } from "./driver.js";
 
 const vus = Number(__ENV.VUS || 100);
 const rate = Number(__ENV.RATE || vus);
@@ -55,6 +55,7 @@ const packetIds = 60_000;
 
 export default function driver() {
   const id = driverId(__VU);
+  const pings = pingsOf(id);
   const socket = new WebSocket(url, "mqtt");
   socket.binaryType = "arraybuffer";
   const due = []; // of the messages not yet answered, oldest first
@@ -68,7 +69,7 @@ export default function driver() {
 
   function send(n, dueMs) {
     if (socket.readyState !== 1) return false;
-    const payload = pings(id, n * batch, batch);
+    const payload = pings(n * batch, batch);
     socket.send(publish(`fleet/${id}/position`, (n % packetIds) + 1, payload));
     due.push(dueMs);
     sent++;

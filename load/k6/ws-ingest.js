@@ -1,14 +1,14 @@
 // Pings over WebSocket, single or in arrays; every frame must be acknowledged, in order.
 //
 //   k6 run -e VUS=200 -e RATE=2000 load/k6/ws-ingest.js                 2 000 pings/s
-//   k6 run -e BATCH=10 -e VUS=500 -e RATE=10000 load/k6/ws-ingest.js    100 000 pings/s
+//   k6 run -e BATCH=10 -e VUS=200 -e RATE=10000 load/k6/ws-ingest.js    100 000 pings/s
 //
 // VUS drivers (100) · RATE frames/s of all drivers together (1 per driver) · BATCH pings per frame
 // (1) · SECONDS (10) · URL (ws://127.0.0.1:8081/v1/ingest) · P99_MS threshold (250)
 import { check } from "k6";
 import { Counter, Trend } from "k6/metrics";
 import { WebSocket } from "k6/websockets";
-import { driverId, openLoop, pings, scenarios } from "./driver.js";
+import { driverId, openLoop, pingsOf, scenarios } from "./driver.js";
 
 const vus = Number(__ENV.VUS || 100);
 const rate = Number(__ENV.RATE || vus);
@@ -32,6 +32,7 @@ const ackMs = new Trend("ack_ms", true);
 
 export default function driver() {
   const id = driverId(__VU);
+  const pings = pingsOf(id);
   const socket = new WebSocket(`${url}?driver=${id}`);
   const due = []; // of the frames not yet answered, oldest first
   let sent = 0;
@@ -45,7 +46,7 @@ export default function driver() {
 
   function send(n, dueMs) {
     if (socket.readyState !== 1) return false;
-    socket.send(pings(id, n * batch, batch));
+    socket.send(pings(n * batch, batch));
     due.push(dueMs);
     sent++;
     sentPings.add(batch);
