@@ -225,14 +225,13 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
   allowOrigin: {
     name: "allow-origin",
     value: "ORIGIN",
-    help: "origins of rider apps",
+    help: "web pages of this origin may send pings; may be repeated",
     default: [],
-    defaultText: "same origin",
+    defaultText: "none",
     schema: z
       .union([z.string().transform((one) => [one]), z.array(z.string())], originText)
       .transform((origins, context) => origins.map((text) => origin(text, context))),
     fromText: list,
-    inert: true,
     many: true,
   },
   diskMin: {
