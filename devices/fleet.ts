@@ -68,6 +68,8 @@ const dialling = 200;
 const gatherMsMax = 10_000;
 /** How long to wait for answers after the last ping. */
 const settleMsMax = 10_000;
+/** How long connections may take to close in good order. */
+const partMsMax = 1000;
 /** Work in one go before sockets get their turn. */
 const turnMsMax = 8;
 /** Messages a driver keeps, and all of them together: a minute's outage fits at 10 000 drivers. */
@@ -86,6 +88,7 @@ export async function runFleet(options: FleetOptions, signal: AbortSignal): Prom
   const tally = new Tally(ledger);
   const devices = makeDevices(options, tally);
   const crew = new Crew(options, devices, Date.now());
+  const watch = new Watch(options, tally);
   for (const device of devices) device.link.start();
   const keeper = setInterval(() => {
     const now = performance.now();
@@ -93,15 +96,15 @@ export async function runFleet(options: FleetOptions, signal: AbortSignal): Prom
   }, 1000);
   const writer = ledger === null ? null : setInterval(() => ledger.flush(), 200);
   try {
-    await gather(tally, options.drivers, signal);
-    const seconds = await drive(options, crew, tally, signal);
+    await gather(tally, watch, options.drivers, signal);
+    const seconds = await drive(options, crew, watch, signal);
     for (const device of devices) device.flush(performance.now());
-    await settle(devices, tally);
+    await settle(devices, tally, watch);
     return report(options, tally, seconds);
   } finally {
     clearInterval(keeper);
     if (writer !== null) clearInterval(writer);
-    for (const device of devices) device.link.stop();
+    await part(devices, tally);
     ledger?.close();
   }
 }
@@ -130,10 +133,16 @@ function makeDevices(options: FleetOptions, tally: Tally): Device[] {
   });
 }
 
-async function gather(tally: Tally, drivers: number, signal: AbortSignal): Promise<void> {
+async function gather(
+  tally: Tally,
+  watch: Watch,
+  drivers: number,
+  signal: AbortSignal,
+): Promise<void> {
   const began = performance.now();
   while (tally.connected < drivers && !signal.aborted) {
     if (performance.now() - began > gatherMsMax) return;
+    watch.look();
     await pause(20);
   }
 }
@@ -142,14 +151,13 @@ async function gather(tally: Tally, drivers: number, signal: AbortSignal): Promi
 async function drive(
   options: FleetOptions,
   crew: Crew,
-  tally: Tally,
+  watch: Watch,
   signal: AbortSignal,
 ): Promise<number> {
   const beganMs = performance.now();
   const wallMs = Date.now();
   const everyMs = 1000 / (options.drivers * options.hz);
   const endMs = options.seconds === null ? Infinity : options.seconds * 1000;
-  const watch = new Watch(options, tally, beganMs);
   let skippedMs = 0;
   for (let next = 0; !signal.aborted;) {
     const nowMs = performance.now() - beganMs - skippedMs;
@@ -218,15 +226,13 @@ class Crew {
 class Watch {
   readonly #options: FleetOptions;
   readonly #tally: Tally;
-  readonly #beganMs: number;
-  #lookedMs: number;
+  readonly #beganMs = performance.now();
+  #lookedMs = this.#beganMs;
   #sent = 0;
 
-  constructor(options: FleetOptions, tally: Tally, beganMs: number) {
+  constructor(options: FleetOptions, tally: Tally) {
     this.#options = options;
     this.#tally = tally;
-    this.#beganMs = beganMs;
-    this.#lookedMs = beganMs;
   }
 
   look(): void {
@@ -255,10 +261,20 @@ class Watch {
 }
 
 /** Waits for what was sent to be answered, and for what waits behind it. */
-async function settle(devices: Device[], tally: Tally): Promise<void> {
+async function settle(devices: Device[], tally: Tally, watch: Watch): Promise<void> {
   const endMs = performance.now() + settleMsMax;
   const waiting = () => devices.some((device) => device.outbox.length > 0);
-  while ((tally.unacked > 0 || waiting()) && performance.now() < endMs) await pause(10);
+  while ((tally.unacked > 0 || waiting()) && performance.now() < endMs) {
+    watch.look();
+    await pause(10);
+  }
+}
+
+async function part(devices: Device[], tally: Tally): Promise<void> {
+  for (const device of devices) device.link.stop();
+  const endMs = performance.now() + partMsMax;
+  while (tally.connected > 0 && performance.now() < endMs) await pause(10);
+  for (const device of devices) device.link.abort();
 }
 
 function report(options: FleetOptions, tally: Tally, seconds: number): Report {

@@ -10,6 +10,8 @@ export interface Link {
   tick(nowMs: number): void;
   /** Closes in good order and stays closed. */
   stop(): void;
+  /** Closes at once what `stop` has not closed. */
+  abort(): void;
 }
 
 /** Unanswered messages and bytes of a driver; a gateway must allow 256 frames and 1 MiB. */

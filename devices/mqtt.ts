@@ -126,6 +126,10 @@ export class MqttLink implements Link {
     else this.#socket?.destroy();
   }
 
+  abort(): void {
+    this.#socket?.destroy();
+  }
+
   #wrote(nowMs: number, wantsAnswer: boolean): void {
     this.#writtenMs = nowMs;
     if (wantsAnswer && this.#askedMs <= this.#readMs) this.#askedMs = nowMs;
@@ -160,7 +164,7 @@ export class MqttLink implements Link {
     socket.on("connect", () => socket.write(connectPacket(this.#outbox.driver)));
     socket.on("drain", () => this.pump());
     socket.on("end", () => socket.destroy());
-    socket.on("error", (error) => (this.#tally.trouble = `MQTT: ${error.message}`));
+    socket.on("error", (error) => this.#tally.troubled("MQTT", error));
     socket.on("close", () => this.#closed());
   }
 

@@ -32,6 +32,11 @@ export class Tally {
     return this.sent - this.acked - this.rejected - this.unasked;
   }
 
+  troubled(transport: string, error: NodeJS.ErrnoException): void {
+    // One with several addresses tried has a code and no message.
+    this.trouble = `${transport}: ${error.message || error.code}`;
+  }
+
   departed(message: Message): void {
     const pings = message.ts.length;
     if (message.sends++ === 0) this.sent += pings;

@@ -76,6 +76,10 @@ export class WebSocketLink implements Link {
     else this.#socket?.terminate();
   }
 
+  abort(): void {
+    this.#socket?.terminate();
+  }
+
   #dial(): void {
     const socket = new WebSocket(this.#url, {
       perMessageDeflate: false,
@@ -85,7 +89,7 @@ export class WebSocketLink implements Link {
     this.#socket = socket;
     socket.on("open", () => this.#opened());
     socket.on("message", (data) => this.#read(data));
-    socket.on("error", (error) => (this.#tally.trouble = `WebSocket: ${error.message}`));
+    socket.on("error", (error) => this.#tally.troubled("WebSocket", error));
     socket.on("close", (code) => this.#closed(code));
   }
 
@@ -121,11 +125,13 @@ export class WebSocketLink implements Link {
       return;
     }
     if (answer.ack === undefined) return;
-    this.#answered++;
-    const message = this.#outbox.settleOldest();
-    if (message === undefined || answer.ack !== this.#answered) {
-      throw new Error(`WebSocket answer ${answer.ack} where ${this.#answered} was due`);
+    if (answer.ack !== this.#answered + 1 || this.#outbox.inFlight === 0) {
+      this.#tally.trouble = `WebSocket: ack ${answer.ack} where ${this.#answered + 1} was due`;
+      this.#socket?.terminate();
+      return;
     }
+    this.#answered++;
+    const message = this.#outbox.settleOldest()!;
     this.#redial.proven();
     const rejected = answer.rejected ?? [];
     const refused = rejected.length === 0 ? null : new Set(rejected.map((row) => row.i));

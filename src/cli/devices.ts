@@ -1,9 +1,11 @@
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import type { Command } from "commander";
 import { cityPlans } from "../../devices/city.ts";
 import type { CityName } from "../../devices/city.ts";
 import { runFleet } from "../../devices/fleet.ts";
 import type { Progress, Report, Transport } from "../../devices/fleet.ts";
+import { positive, url, whole } from "./arguments.ts";
+import { count } from "./terminal.ts";
 
 const examples = `Examples:
   milepost devices                                     100 drivers, 1 ping a second each
@@ -82,7 +84,8 @@ async function run(flags: DevicesFlags): Promise<void> {
     process.stdout.write(flags.json ? `${JSON.stringify(report)}\n` : describe(report));
     const asked = flags.qos === "1" || flags.transport !== "mqtt";
     if (report.sent === 0 || (asked && report.acked + report.rejected === 0)) {
-      process.stderr.write("devices: nothing was delivered; is the gateway up? milepost serve\n");
+      const why = show.trouble === null ? "" : ` (${show.trouble})`;
+      process.stderr.write(`devices: nothing was delivered${why}; milepost serve runs a gateway\n`);
       process.exitCode = 1;
     }
   } finally {
@@ -107,20 +110,20 @@ function describe(report: Report): string {
 class ProgressLines {
   readonly #live = process.stderr.isTTY === true;
   #printedSeconds = 0;
-  #lastTrouble: string | null = null;
+  /** The newest there was. */
+  trouble: string | null = null;
 
   progress(now: Progress): void {
-    const text = line(now);
+    this.trouble = now.trouble ?? this.trouble;
     if (this.#live) {
+      const text = line(now);
       const width = (process.stderr.columns ?? 80) - 1;
       process.stderr.write(`\r\x1b[K${text.slice(0, width)}`);
       return;
     }
-    this.#lastTrouble = now.trouble ?? this.#lastTrouble;
     if (now.seconds - this.#printedSeconds < 4.9) return;
     this.#printedSeconds = now.seconds;
-    process.stderr.write(`${line({ ...now, trouble: this.#lastTrouble })}\n`);
-    this.#lastTrouble = null;
+    process.stderr.write(`${line(now)}\n`);
   }
 
   end(): void {
@@ -141,29 +144,4 @@ function line(now: Progress): string {
   if (now.dropped > 0) parts.push(`${count(now.dropped)} never sent`);
   if (now.trouble !== null) parts.push(now.trouble);
   return parts.join("  ");
-}
-
-function count(n: number): string {
-  return n.toLocaleString("en-US").replaceAll(",", " ");
-}
-
-function whole(low: number, high: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= low && value <= high) return value;
-    throw new InvalidArgumentError(`A whole number from ${low} to ${high} is wanted.`);
-  };
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (value > 0 && Number.isFinite(value)) return value;
-  throw new InvalidArgumentError("A number above 0 is wanted.");
-}
-
-function url(...protocols: string[]): (text: string) => string {
-  return (text) => {
-    if (URL.canParse(text) && protocols.includes(new URL(text).protocol)) return text;
-    throw new InvalidArgumentError(`A URL like ${protocols[0]}//host:port is wanted.`);
-  };
 }

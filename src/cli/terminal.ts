@@ -38,3 +38,8 @@ export async function confirm(question: string): Promise<boolean | null> {
     asking.close();
   }
 }
+
+/** 1234567 → `1 234 567`. */
+export function count(n: number): string {
+  return n.toLocaleString("en-US").replaceAll(",", " ");
+}
