@@ -86,7 +86,8 @@ export function readHead(req: UWS.HttpRequest): Head {
  * is not consulted, because DNS rebinding makes it agree with any Origin.
  */
 export function foreignOrigin(head: Head, allowOrigin: readonly string[]): boolean {
-  return head.origin !== null && !allowOrigin.includes(head.origin);
+  if (head.origin === null || allowOrigin.includes("*")) return false;
+  return !allowOrigin.includes(head.origin);
 }
 
 /** Parameters of a query or of an urlencoded body; the last of a name wins. Null: malformed. */
