@@ -34,6 +34,10 @@ export async function confirm(question: string): Promise<boolean | null> {
   try {
     const answer = await asking.question(`${question} [y/N] `);
     return /^y(es)?$/i.test(answer.trim());
+  } catch {
+    // Ctrl-C and Ctrl-D are a no
+    process.stderr.write("\n");
+    return false;
   } finally {
     asking.close();
   }
