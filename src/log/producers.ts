@@ -1,0 +1,96 @@
+/**
+ * Idempotent producers of one partition: the last five batches of each, so that a batch sent again
+ * gets its first offset and a gap is refused. Changes are made at once and undone when the
+ * transaction that carries the data fails.
+ */
+import { baseSequence, lastOffsetDelta, producerEpoch, producerId } from "../batch/header.ts";
+import type { ErrorCode } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import type { ProducerRow } from "./slice-header.ts";
+
+/** Kafka's producer.id.expiration.ms: by this node's clock, never by a record's time. */
+const EXPIRES_MS = 24 * 3_600_000;
+const SEQUENCES = 2 ** 31;
+
+/** A duplicate's first offset, an error, or null: append it. */
+export type Verdict = { duplicateOf: number } | { error: ErrorCode } | null;
+
+export const sequenceAfter = (sequence: number, records: number): number =>
+  (sequence + records) % SEQUENCES;
+
+export class Producers {
+  readonly #rows = new Map<number, ProducerRow>();
+  #undo: (() => void)[] = [];
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** Only for batches with a producer id. */
+  check(batch: Uint8Array): Verdict {
+    const epoch = producerEpoch(batch);
+    const first = baseSequence(batch);
+    const last = sequenceAfter(first, lastOffsetDelta(batch));
+    if (first < 0 || epoch < 0) return { error: "invalid_record" };
+    const row = this.#rows.get(producerId(batch));
+    // a producer not known here may begin anywhere: its state can have expired
+    if (row === undefined) return null;
+    if (epoch < row.epoch) return { error: "fenced_producer" };
+    if (epoch > row.epoch) return first === 0 ? null : { error: "out_of_order_sequence" };
+    const kept = row.batches;
+    for (const [keptFirst, keptLast, offset] of kept) {
+      if (keptFirst === first && keptLast === last) return { duplicateOf: offset };
+    }
+    if (kept.length === 0) return null;
+    const next = sequenceAfter(kept[kept.length - 1][1], 1);
+    if (first === next) return null;
+    const behind = (next - first + SEQUENCES) % SEQUENCES;
+    return { error: behind < SEQUENCES / 2 ? "duplicate_sequence" : "out_of_order_sequence" };
+  }
+
+  add(batch: Uint8Array, offset: number, nowMs: number): void {
+    const id = producerId(batch);
+    const before = this.#rows.get(id);
+    const epoch = producerEpoch(batch);
+    const first = baseSequence(batch);
+    const kept = before !== undefined && before.epoch === epoch ? before.batches : [];
+    const batches = kept.slice(1 - limits.producerBatchesKept);
+    batches.push([first, sequenceAfter(first, lastOffsetDelta(batch)), offset]);
+    this.#rows.set(id, { id, epoch, usedMs: nowMs, batches });
+    this.#undo.push(() => {
+      if (before === undefined) this.#rows.delete(id);
+      else this.#rows.set(id, before);
+    });
+  }
+
+  commit(): void {
+    if (this.#undo.length > 0) this.#undo = [];
+  }
+
+  rollback(): void {
+    for (const undo of this.#undo.reverse()) undo();
+    this.#undo = [];
+  }
+
+  expire(nowMs: number): void {
+    for (const [id, row] of this.#rows) {
+      if (row.usedMs + EXPIRES_MS < nowMs) this.#rows.delete(id);
+    }
+  }
+
+  rows(): ProducerRow[] {
+    return [...this.#rows.values()];
+  }
+
+  /** Offsets of the last batch of each producer: compaction keeps them. */
+  lastOffsets(): Set<number> {
+    const offsets = new Set<number>();
+    for (const { batches } of this.#rows.values()) offsets.add(batches[batches.length - 1][2]);
+    return offsets;
+  }
+
+  restore(rows: ProducerRow[]): void {
+    this.#rows.clear();
+    for (const row of rows) this.#rows.set(row.id, row);
+  }
+}

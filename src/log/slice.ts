@@ -1,0 +1,340 @@
+/**
+ * A slice: one LMDB file that holds all batches of all partitions of a topic for a while, in the
+ * order they were committed. The newest slice of a topic takes appends; older ones are complete,
+ * then sealed with a table of their batches, and go away as a whole.
+ */
+import { rmSync } from "node:fs";
+import { dirname } from "node:path";
+import {
+  baseOffset,
+  batchBytes,
+  lastOffsetDelta,
+  leaderEpoch,
+  maxTimestamp,
+  verifyBatch,
+} from "../batch/header.ts";
+import { copyBytes } from "../lib/copy-bytes.ts";
+import { MilepostError } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import { cutValue, ROW_BYTES, VALUE_HEAD_BYTES, writeHead, writeRow } from "./commit-value.ts";
+import {
+  headerKey,
+  META_KEY,
+  openToWrite,
+  put,
+  syncDirectory,
+  tableKey,
+  transact,
+  valueKey,
+  type Environment,
+} from "./environment.ts";
+import type { Environments } from "./environments.ts";
+import type { SliceRow } from "./manifest.ts";
+import {
+  decodeSealed,
+  encodeSealed,
+  type PartitionHeader,
+  type SliceMeta,
+} from "./slice-header.ts";
+import { CHUNK_ROWS, PartitionIndex } from "./slice-index.ts";
+import type { AppendBatch } from "./types.ts";
+
+/** Address space only. The largest commit and the table come on top of the slice's limit. */
+const MAP_BYTES = 2 * limits.sliceBytesMax;
+/** Bytes of table written in one step of sealing. */
+const SEAL_STEP_BYTES = 256 * 1024;
+
+export type Place = { index: PartitionIndex; row: number };
+
+export class Slice {
+  readonly path: string;
+  readonly row: SliceRow;
+  readonly #environments: Environments;
+  /** Of the open or rolled slice, until it is sealed. */
+  #env: Environment | null = null;
+  index: PartitionIndex[] | null = null;
+  /** Total of `row.bytes`. */
+  bytes = 0;
+  commits = 0;
+  #sealPartition = 0;
+  #sealRow = 0;
+  /** The chunk read last, per partition: readers go forward. */
+  readonly #chunks = new Map<number, PartitionIndex>();
+
+  constructor(path: string, row: SliceRow, environments: Environments) {
+    this.path = path;
+    this.row = row;
+    this.#environments = environments;
+    for (const n of row.bytes) this.bytes += n;
+  }
+
+  /** The file, its headers and its name are on disk when this returns. */
+  static create(
+    path: string,
+    row: SliceRow,
+    meta: SliceMeta,
+    headers: PartitionHeader[],
+    environments: Environments,
+  ): Slice {
+    const slice = new Slice(path, row, environments);
+    slice.index = headers.map(() => new PartitionIndex());
+    try {
+      slice.#env = openToWrite(path, row.flushed, MAP_BYTES);
+      transact(slice.#env, true, () => {
+        put(slice.environment, META_KEY, encodeSealed(meta), true);
+        headers.forEach((h, i) => put(slice.environment, headerKey(i), encodeSealed(h), true));
+      });
+      syncDirectory(dirname(path));
+    } catch (error) {
+      slice.unlink();
+      throw error;
+    }
+    return slice;
+  }
+
+  /** For writing: the open slice, or a rolled one that is still to be sealed. */
+  openToWrite(): Environment {
+    this.#env ??= openToWrite(this.path, this.row.flushed, MAP_BYTES);
+    return this.#env;
+  }
+
+  get environment(): Environment {
+    return this.#env ?? this.#environments.get(this.path);
+  }
+
+  /**
+   * Puts batches, stamped already, in one transaction; nothing here has changed when it throws.
+   * At the slice's level when it returns.
+   */
+  append(batches: readonly AppendBatch[], epoch: number, nowMs: number): void {
+    const count = batches.length;
+    if (lengths.length < count) lengths = new Uint32Array(count * 2);
+    for (let i = 0; i < count; i++) lengths[i] = batches[i].bytes.byteLength;
+    const cuts: number[] = [];
+    for (let at = 0; at < count;) cuts.push((at = cutValue(lengths, at, count)));
+
+    const commit = this.commits + 1;
+    const env = this.openToWrite();
+    transact(env, this.row.flushed, () => {
+      let from = 0;
+      cuts.forEach((to, number) => {
+        const bytes = packValue(batches, from, to, epoch, nowMs, commit, number, cuts.length);
+        put(env, valueKey(commit, number, scratchKey), scratch.subarray(0, bytes), true);
+        from = to;
+      });
+    });
+
+    this.commits = commit;
+    let from = 0;
+    cuts.forEach((to, number) => {
+      let position = VALUE_HEAD_BYTES + (to - from) * ROW_BYTES;
+      for (let i = from; i < to; i++) {
+        this.note(batches[i].partition, batches[i].bytes, commit, number, position);
+        position += lengths[i];
+      }
+      from = to;
+    });
+    if (this.row.firstAppendMs === 0) this.row.firstAppendMs = nowMs;
+    if (nowMs > this.row.newestAppendMs) this.row.newestAppendMs = nowMs;
+  }
+
+  /** Enters a batch that is in the file. */
+  note(p: number, batch: Uint8Array, commit: number, number: number, position: number): void {
+    const { row } = this;
+    const base = baseOffset(batch);
+    const last = base + lastOffsetDelta(batch);
+    const max = maxTimestamp(batch);
+    const length = batch.byteLength;
+    this.index?.[p].add(base, last, max, commit, number, position, length);
+    row.ends[p] = last + 1;
+    if (max > row.maxTimestamps[p]) row.maxTimestamps[p] = max;
+    row.bytes[p] += length;
+    row.batches++;
+    this.bytes += length;
+  }
+
+  /** First batch of a partition that ends at or after `offset`; null when there is none. */
+  locate(partition: number, offset: number): Place | null {
+    if (this.index !== null) {
+      const index = this.index[partition];
+      const row = index.find(offset);
+      return row === index.count ? null : { index, row };
+    }
+    let index = this.#chunks.get(partition);
+    if (
+      index === undefined ||
+      !(offset <= index.last[index.count - 1] && offset >= index.base[0])
+    ) {
+      const loaded = this.#loadChunk(partition, offset);
+      if (loaded === null) return null;
+      index = loaded;
+      this.#chunks.set(partition, index);
+    }
+    return { index, row: index.find(offset) };
+  }
+
+  /**
+   * A copy of one batch, checked: CRC, base offset, length and epoch. Null when it is damaged.
+   * `epoch` is the leader epoch that held at its base offset.
+   */
+  read({ index, row }: Place, epoch: number): Uint8Array | null {
+    const key = valueKey(index.commit[row], index.value[row], scratchKey);
+    const value = this.environment.getBinaryFast(key);
+    if (value === undefined) return null;
+    const from = index.position[row];
+    const length = index.length[row];
+    // `length` of what lmdb returns is right, its byteLength is not
+    if (from + length > value.length) return null;
+    const batch = new Uint8Array(length);
+    copyBytes(value, from, from + length, batch, 0);
+    const whole =
+      verifyBatch(batch) &&
+      baseOffset(batch) === index.base[row] &&
+      batchBytes(batch) === length &&
+      index.base[row] + lastOffsetDelta(batch) === index.last[row] &&
+      leaderEpoch(batch) === epoch;
+    return whole ? batch : null;
+  }
+
+  putHeaders(from: number, headers: PartitionHeader[]): void {
+    const env = this.openToWrite();
+    transact(env, true, () => {
+      headers.forEach((h, i) => put(env, headerKey(from + i), encodeSealed(h), false));
+    });
+  }
+
+  /** Changes only the log start: the rest of a header is the state this slice began with. */
+  moveStart(partition: number, logStart: number): void {
+    const header = this.header(partition);
+    this.putHeaders(partition, [{ ...header, logStart }]);
+  }
+
+  header(partition: number): PartitionHeader {
+    const header = decodeSealed<PartitionHeader>(this.environment.get(headerKey(partition)));
+    if (header !== null) return header;
+    const place = `${this.path}: header of partition ${partition} fails its checksum`;
+    throw new MilepostError("damaged", place);
+  }
+
+  addPartitions(count: number): void {
+    const { row } = this;
+    for (let i = 0; i < count; i++) {
+      row.starts.push(0);
+      row.ends.push(0);
+      row.maxTimestamps.push(-1);
+      row.bytes.push(0);
+      this.index?.push(new PartitionIndex());
+    }
+  }
+
+  /** What was only logged is on disk when this returns. */
+  flush(): void {
+    if (!this.row.flushed) transact(this.openToWrite(), true, () => {});
+  }
+
+  /** Writes some of the table; true once all of it is on disk. The caller then seals. */
+  sealStep(): boolean {
+    const env = this.openToWrite();
+    const tables = this.index ?? [];
+    transact(env, true, () => {
+      let written = 0;
+      while (this.#sealPartition < tables.length && written < SEAL_STEP_BYTES) {
+        const index = tables[this.#sealPartition];
+        const from = this.#sealRow;
+        const to = Math.min(from + CHUNK_ROWS, index.count);
+        if (to > from) {
+          const chunk = index.encodeChunk(from, to);
+          put(env, tableKey(this.#sealPartition, index.last[to - 1]), chunk, false);
+          written += chunk.byteLength;
+        }
+        this.#sealRow = to;
+        if (to === index.count) {
+          this.#sealPartition++;
+          this.#sealRow = 0;
+        }
+      }
+    });
+    return this.#sealPartition === tables.length;
+  }
+
+  sealed(): void {
+    this.row.state = "sealed";
+    this.index = null;
+    void this.#env?.close();
+    this.#env = null;
+  }
+
+  close(): void {
+    void this.#env?.close();
+    this.#env = null;
+    this.#environments.drop(this.path);
+  }
+
+  unlink(): void {
+    this.close();
+    rmSync(this.path, { force: true });
+    rmSync(`${this.path}-lock`, { force: true });
+  }
+
+  #loadChunk(partition: number, offset: number): PartitionIndex | null {
+    const range = { start: tableKey(partition, offset), end: tableKey(partition + 1, 0), limit: 1 };
+    for (const { value } of this.environment.getRange(range)) {
+      const chunk = PartitionIndex.decodeChunk(value);
+      if (chunk === null) throw new MilepostError("damaged", `table of ${this.path}`);
+      return chunk;
+    }
+    return null;
+  }
+}
+
+export function emptyRow(seq: number, flushed: boolean, starts: number[], nowMs: number): SliceRow {
+  return {
+    seq,
+    state: "open",
+    flushed,
+    compacted: false,
+    createdMs: nowMs,
+    firstAppendMs: 0,
+    newestAppendMs: 0,
+    batches: 0,
+    starts,
+    ends: [...starts],
+    maxTimestamps: starts.map(() => -1),
+    bytes: starts.map(() => 0),
+  };
+}
+
+// one thread writes, so one set of scratch space serves all slices
+let lengths = new Uint32Array(1024);
+let scratch = Buffer.allocUnsafeSlow(4 * limits.valueBytes);
+let scratchView = new DataView(scratch.buffer);
+const scratchKey = new Uint8Array(7);
+
+/** Builds a value in `scratch`; returns its length. */
+function packValue(
+  batches: readonly AppendBatch[],
+  from: number,
+  to: number,
+  epoch: number,
+  nowMs: number,
+  commit: number,
+  number: number,
+  values: number,
+): number {
+  let total = VALUE_HEAD_BYTES + (to - from) * ROW_BYTES;
+  const start = total;
+  for (let i = from; i < to; i++) total += batches[i].bytes.byteLength;
+  if (total > scratch.byteLength) {
+    scratch = Buffer.allocUnsafeSlow(total * 2);
+    scratchView = new DataView(scratch.buffer);
+  }
+  let at = start;
+  for (let i = from; i < to; i++) {
+    const { bytes, partition, baseOffset: base } = batches[i];
+    writeRow(scratch, i - from, partition, bytes.byteLength, base, epoch);
+    copyBytes(bytes, 0, bytes.byteLength, scratch, at);
+    at += bytes.byteLength;
+  }
+  writeHead(scratch, scratchView, to - from, nowMs, commit, number, values);
+  return total;
+}

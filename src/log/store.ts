@@ -1,0 +1,372 @@
+/**
+ * The log of a node: topics, each a sequence of LMDB files. Synchronous; lives in the log thread,
+ * which alone writes. Time is passed in.
+ *
+ *     data/meta.mdb                          manifest
+ *     data/topics/<name>-<id8>/<seq>.mdb     slices
+ *     data/damaged/                          what recovery cut
+ */
+import { randomUUID } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from "node:fs";
+import { join } from "node:path";
+import { MilepostError } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import {
+  effectiveConfig,
+  logSettings,
+  validateSetting,
+  validateSettings,
+  validateTopicName,
+} from "../model/topic-config.ts";
+import { isDiskFull, syncDirectory } from "./environment.ts";
+import { Environments } from "./environments.ts";
+import { Manifest, type TopicRow } from "./manifest.ts";
+import { recoverOpen, recoverRolled, type RecoveryReport } from "./recovery.ts";
+import { Slice } from "./slice.ts";
+import { Topic, type TopicEnvironment } from "./topic.ts";
+import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
+
+const DISK_CHECK_MS = 250;
+const DISK_MIN_BYTES = 16 * 1024 * 1024;
+const DISK_MIN_DEFAULT_BYTES = 1024 * 1024 * 1024;
+
+export type LogStoreOptions = {
+  dir: string;
+  /** Below so many free bytes nothing is written; null: min(1 GiB, 5 % of the file system). */
+  diskMin: number | null;
+  now: number;
+  /** What an operator should read. */
+  log(line: string): void;
+  /** Level of topics that do not set `milepost.durability`. */
+  durability?: Durability;
+};
+
+export class LogStore {
+  readonly recovery: RecoveryReport;
+  /** False while the disk is below its watermark. */
+  writable = true;
+  readonly #dir: string;
+  readonly #diskMin: number | null;
+  readonly #log: (line: string) => void;
+  readonly #defaults: Record<string, string>;
+  readonly #manifest: Manifest;
+  readonly #environments = new Environments(limits.slicesOpenMax);
+  readonly #on: TopicEnvironment;
+  readonly #topics = new Map<string, Topic>();
+  readonly #touched = new Set<Topic>();
+  #diskCheckedMs = -Infinity;
+  #commits = 0;
+  #bytesWritten = 0;
+
+  static open(options: LogStoreOptions): LogStore {
+    return new LogStore(options);
+  }
+
+  private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
+    const started = performance.now();
+    this.#dir = dir;
+    this.#diskMin = diskMin;
+    this.#log = log;
+    this.#defaults = durability === undefined ? {} : { "milepost.durability": durability };
+    const topicsDir = join(dir, "topics");
+    const manifestPath = join(dir, "meta.mdb");
+    mkdirSync(topicsDir, { recursive: true });
+    if (!existsSync(manifestPath) && readdirSync(topicsDir).length > 0) {
+      throw new MilepostError("damaged", `${manifestPath} is missing, but there are topics`);
+    }
+    this.#manifest = Manifest.open(manifestPath);
+    syncDirectory(dir);
+    const { node } = this.#manifest;
+    const { clean } = node;
+    node.epoch++;
+    node.clean = false;
+    this.#manifest.putNode();
+    this.#manifest.commit();
+    const { epoch } = node;
+    this.#on = {
+      dir: topicsDir,
+      manifest: this.#manifest,
+      environments: this.#environments,
+      epoch,
+    };
+    this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [] };
+    for (const row of this.#manifest.topics.values()) this.#recover(row, now);
+    this.#removeStray(topicsDir);
+    this.recovery.ms = Math.round(performance.now() - started);
+    this.#report();
+    this.#checkDisk(now);
+  }
+
+  #recover(row: TopicRow, now: number): void {
+    const topic = new Topic(row, effectiveConfig(row.config, this.#defaults), this.#on);
+    for (const sliceRow of this.#manifest.slices.get(row.id) ?? []) {
+      const path = topic.sliceFile(sliceRow.seq);
+      const slice = new Slice(path, sliceRow, this.#environments);
+      topic.slices.push(slice);
+      if (sliceRow.state !== "sealed" && !existsSync(path)) {
+        throw new MilepostError("damaged", `${path} is missing`);
+      }
+      if (sliceRow.state === "rolled") recoverRolled(slice);
+    }
+    recoverOpen(topic, join(this.#dir, "damaged"), this.recovery);
+    const oldest = topic.slices[0].row.starts;
+    topic.partitions.forEach((log, p) => log.moveStart(oldest[p] ?? 0));
+    this.#topics.set(row.name, topic);
+    if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
+  }
+
+  /** Files that are not listed were never acknowledged from, or are replaced or expired. */
+  #removeStray(topicsDir: string): void {
+    const live = new Map([...this.#topics.values()].map((t) => [t.row.dir, t]));
+    for (const dir of readdirSync(topicsDir)) {
+      const topic = live.get(dir);
+      if (topic === undefined) {
+        rmSync(join(topicsDir, dir), { recursive: true });
+        continue;
+      }
+      const listed = new Set(topic.slices.map((s) => s.path));
+      for (const file of readdirSync(join(topicsDir, dir))) {
+        const path = join(topicsDir, dir, file);
+        if (!listed.has(path.replace(/-lock$/, ""))) rmSync(path);
+      }
+    }
+  }
+
+  #report(): void {
+    for (const c of this.recovery.cut) {
+      const what = c.from < 0 ? "a value" : `${c.topic}/${c.partition} offsets ${c.from}-${c.to}`;
+      this.#log(`recovery cut ${what} of ${c.topic} (${c.bytes} bytes), kept in ${c.file}`);
+    }
+    for (const d of this.recovery.damaged) {
+      this.#log(`damaged: ${d.topic}/${d.partition} at offset ${d.offset} in ${d.place}`);
+    }
+  }
+
+  // --- topics -------------------------------------------------------------------------------
+
+  get nodeId(): string {
+    return this.#manifest.node.nodeId;
+  }
+
+  topics(): TopicInfo[] {
+    return [...this.#topics.values()].map((t) => t.info);
+  }
+
+  createTopic(name: string, partitions: number, config: Record<string, string>): TopicInfo {
+    if (this.#topics.has(name)) throw new MilepostError("topic_exists", name);
+    validateTopicName(name, this.#topics.keys());
+    if (!Number.isInteger(partitions) || partitions < 1) {
+      throw new MilepostError("invalid_partitions", `${name}: ${partitions}`);
+    }
+    validateSettings(config);
+    if (this.#topics.size >= limits.topicsMax) {
+      throw new MilepostError("policy", `at most ${limits.topicsMax} topics`);
+    }
+    this.#checkPartitions(partitions);
+    const id = randomUUID();
+    // a file name has at most 255 bytes
+    const dir = `${name.slice(0, 200)}-${id.slice(0, 8)}`;
+    const row: TopicRow = { name, id, partitions, config, dir, nextSeq: 1, skips: [] };
+    const topic = new Topic(row, effectiveConfig(config, this.#defaults), this.#on);
+    this.#orDiskFull(() => {
+      mkdirSync(join(this.#on.dir, dir));
+      syncDirectory(this.#on.dir);
+      topic.createFirst(Date.now());
+      this.#manifest.commit();
+    });
+    this.#topics.set(name, topic);
+    return topic.info;
+  }
+
+  deleteTopic(name: string): void {
+    const topic = this.#topic(name);
+    this.#manifest.removeTopic(topic.row.id);
+    for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
+    this.#manifest.commit();
+    this.#topics.delete(name);
+    topic.close();
+    rmSync(join(this.#on.dir, topic.row.dir), { recursive: true, force: true });
+  }
+
+  /** A value of null returns a setting to its default. */
+  alterTopic(name: string, config: Record<string, string | null>): TopicInfo {
+    const topic = this.#topic(name);
+    const changed = { ...topic.row.config };
+    for (const [setting, value] of Object.entries(config)) {
+      if (value === null) {
+        delete changed[setting];
+      } else {
+        validateSetting(setting, value);
+        changed[setting] = value;
+      }
+    }
+    this.#orDiskFull(() => {
+      this.#manifest.putTopic({ ...topic.row, config: changed });
+      this.#manifest.commit();
+    });
+    topic.row.config = changed;
+    topic.config = effectiveConfig(changed, this.#defaults);
+    topic.settings = logSettings(topic.config);
+    // a file is of one level from its first byte
+    if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(Date.now());
+    return topic.info;
+  }
+
+  addPartitions(name: string, total: number): TopicInfo {
+    const topic = this.#topic(name);
+    const { partitions } = topic.row;
+    if (!Number.isInteger(total) || total <= partitions) {
+      const detail = `${name} has ${partitions} partitions, ${total} is not more`;
+      throw new MilepostError("invalid_partitions", detail);
+    }
+    this.#checkPartitions(total - partitions);
+    this.#orDiskFull(() => topic.addPartitions(total));
+    return topic.info;
+  }
+
+  describe(name: string): PartitionState[] {
+    return this.#topic(name).state();
+  }
+
+  effectiveConfig(name: string): Record<string, string> {
+    return { ...this.#topic(name).config };
+  }
+
+  watermark(name: string, partition: number): { start: number; highWatermark: number } {
+    const { start, highWatermark } = this.#topic(name).partition(partition);
+    return { start, highWatermark };
+  }
+
+  #topic(name: string): Topic {
+    const topic = this.#topics.get(name);
+    if (topic === undefined) throw new MilepostError("topic_missing", name);
+    return topic;
+  }
+
+  #checkPartitions(more: number): void {
+    let total = more;
+    for (const topic of this.#topics.values()) total += topic.partitions.length;
+    if (total > limits.partitionsMax) {
+      throw new MilepostError("policy", `at most ${limits.partitionsMax} partitions`);
+    }
+  }
+
+  #orDiskFull<T>(body: () => T): T {
+    try {
+      return body();
+    } catch (error) {
+      if (isDiskFull(error)) throw new MilepostError("disk_full");
+      throw error;
+    }
+  }
+
+  // --- records ------------------------------------------------------------------------------
+
+  /**
+   * One group commit: a transaction per topic. Every batch has its base offset or its error when
+   * this returns. A failing disk throws: what was not answered is unknown, and the process stops.
+   */
+  append(batches: AppendBatch[], now: number): void {
+    if (now - this.#diskCheckedMs >= DISK_CHECK_MS) this.#checkDisk(now);
+    const touched = this.#touched;
+    let topic: Topic | undefined;
+    for (const batch of batches) {
+      if (!this.writable) {
+        batch.error = "disk_full";
+        continue;
+      }
+      if (topic === undefined || topic.row.name !== batch.topic) {
+        topic = this.#topics.get(batch.topic);
+      }
+      if (topic === undefined) {
+        batch.error = "topic_missing";
+        continue;
+      }
+      topic.queue(batch, now);
+      touched.add(topic);
+    }
+    for (const t of touched) {
+      const bytes = t.commit();
+      if (bytes > 0) this.#commits++;
+      this.#bytesWritten += bytes;
+    }
+    touched.clear();
+  }
+
+  read(
+    topic: string,
+    partition: number,
+    offset: number,
+    maxBytes: number,
+  ): { batches: Uint8Array[]; highWatermark: number; start: number } {
+    const t = this.#topic(topic);
+    const batches = t.read(partition, offset, maxBytes);
+    const { highWatermark, start } = t.partitions[partition];
+    return { batches, highWatermark, start };
+  }
+
+  offsetForTime(topic: string, partition: number, timestamp: number) {
+    return this.#topic(topic).offsetForTime(partition, timestamp);
+  }
+
+  /** Moves the start of a partition; returns the start. `before` -1: to the high watermark. */
+  deleteRecords(topic: string, partition: number, before: number): number {
+    return this.#orDiskFull(() => this.#topic(topic).deleteRecords(partition, before));
+  }
+
+  // --- housekeeping -------------------------------------------------------------------------
+
+  /** Bounded work; call it some times a second. */
+  tick(now: number): void {
+    if (now - this.#diskCheckedMs >= DISK_CHECK_MS) this.#checkDisk(now);
+    for (const topic of this.#topics.values()) topic.sealStep();
+  }
+
+  #checkDisk(now: number): void {
+    this.#diskCheckedMs = now;
+    const { bavail, blocks, bsize } = statfsSync(this.#dir);
+    const share = Math.min(DISK_MIN_DEFAULT_BYTES, 0.05 * blocks * bsize);
+    const min = Math.max(this.#diskMin ?? share, DISK_MIN_BYTES);
+    const writable = bavail * bsize >= min;
+    if (writable === this.writable) return;
+    this.writable = writable;
+    this.#log(
+      writable
+        ? "the disk has room again: writing goes on"
+        : `disk below its watermark of ${Math.round(min / 1e6)} MB: nothing is written`,
+    );
+  }
+
+  metrics() {
+    const partitions = [];
+    const topics = [];
+    let slices = 0;
+    for (const topic of this.#topics.values()) {
+      topics.push({ topic: topic.row.name, bytes: topic.bytes });
+      slices += topic.slices.length;
+      for (const s of topic.state()) {
+        const { partition, start, end, highWatermark, bytes } = s;
+        partitions.push({ topic: topic.row.name, partition, start, end, highWatermark, bytes });
+      }
+    }
+    return {
+      partitions,
+      topics,
+      commits: this.#commits,
+      bytesWritten: this.#bytesWritten,
+      slices,
+      environments: this.#environments.size + this.#topics.size,
+    };
+  }
+
+  /** Everything is on disk and marked as a clean stop. */
+  close(): void {
+    for (const topic of this.#topics.values()) topic.flush();
+    this.#manifest.node.clean = true;
+    this.#manifest.putNode();
+    this.#manifest.commit();
+    for (const topic of this.#topics.values()) topic.close();
+    this.#environments.close();
+    this.#manifest.close();
+  }
+}

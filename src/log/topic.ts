@@ -1,0 +1,400 @@
+/**
+ * One topic's log on this node: its partitions and its slices. All of its appends of one group
+ * commit go into one transaction of the open slice.
+ */
+import { join } from "node:path";
+import {
+  baseOffset,
+  isControl,
+  lastOffsetDelta,
+  producerId,
+  recordCount,
+  stamp,
+  wellFormed,
+} from "../batch/header.ts";
+import { RecordCursor } from "../batch/records.ts";
+import { MilepostError, type ErrorCode } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import { logSettings, type LogSettings } from "../model/topic-config.ts";
+import { isDiskFull } from "./environment.ts";
+import type { Environments } from "./environments.ts";
+import { FORMAT, type Manifest, type TopicRow } from "./manifest.ts";
+import { PartitionLog } from "./partition-log.ts";
+import { emptyRow, Slice } from "./slice.ts";
+import type { SliceMeta } from "./slice-header.ts";
+import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
+
+/** Bounds the index of the open slice to about 20 MB, however small its batches are. */
+const SLICE_BATCHES_MAX = 500_000;
+
+export type TopicEnvironment = {
+  /** `topics/` of the data directory. */
+  dir: string;
+  manifest: Manifest;
+  environments: Environments;
+  /** Leader epoch of this start. */
+  epoch: number;
+};
+
+export class Topic {
+  readonly row: TopicRow;
+  readonly partitions: PartitionLog[] = [];
+  /** Ascending; the last one takes appends. */
+  readonly slices: Slice[] = [];
+  readonly #on: TopicEnvironment;
+  settings: LogSettings;
+  config: Record<string, string>;
+  #pending: AppendBatch[] = [];
+  /** Sent again: of a batch in this very commit, perhaps. */
+  #duplicates: AppendBatch[] = [];
+  #nowMs = 0;
+  readonly #cursor = new RecordCursor();
+
+  constructor(row: TopicRow, config: Record<string, string>, on: TopicEnvironment) {
+    this.row = row;
+    this.config = config;
+    this.settings = logSettings(config);
+    this.#on = on;
+    for (let p = 0; p < row.partitions; p++) this.partitions.push(new PartitionLog());
+  }
+
+  get info(): TopicInfo {
+    const { name, id, partitions, config } = this.row;
+    return { name, id, partitions, config };
+  }
+
+  get open(): Slice {
+    return this.slices[this.slices.length - 1];
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const slice of this.slices) bytes += slice.bytes;
+    return bytes;
+  }
+
+  /** A slice's limit in bytes: a tenth of what is kept, so that retention goes in tenths. */
+  get sliceBytes(): number {
+    const { segmentBytes, retentionBytes } = this.settings;
+    const tenth = (retentionBytes * this.partitions.length) / 10;
+    const kept = retentionBytes < 0 ? Infinity : Math.max(tenth, limits.valueBytes);
+    return Math.min(segmentBytes, kept, limits.sliceBytesMax);
+  }
+
+  get sliceMs(): number {
+    const { segmentMs, retentionMs } = this.settings;
+    return retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+  }
+
+  sliceFile(seq: number, suffix = ".mdb"): string {
+    return join(this.#on.dir, this.row.dir, `${String(seq).padStart(10, "0")}${suffix}`);
+  }
+
+  state(): PartitionState[] {
+    return this.partitions.map((log, partition) => {
+      let bytes = 0;
+      for (const slice of this.slices) bytes += slice.row.bytes[partition] ?? 0;
+      const { start, end, highWatermark } = log;
+      return { partition, start, end, highWatermark, leaderEpoch: this.#on.epoch, bytes };
+    });
+  }
+
+  partition(p: number): PartitionLog {
+    const log = this.partitions[p];
+    if (log === undefined) throw new MilepostError("partition_missing", `${this.row.name}/${p}`);
+    return log;
+  }
+
+  // --- append -------------------------------------------------------------------------------
+
+  /** Takes a batch into the next commit, or refuses it in its `error`. */
+  queue(batch: AppendBatch, nowMs: number): void {
+    this.#nowMs = nowMs;
+    const error = this.#admit(batch);
+    if (error !== null) batch.error = error;
+  }
+
+  #admit(batch: AppendBatch): ErrorCode | null {
+    const { bytes } = batch;
+    const log = this.partitions[batch.partition];
+    if (log === undefined) return "partition_missing";
+    if (bytes.byteLength > this.settings.maxMessageBytes) return "too_large";
+    if (!wellFormed(bytes) || recordCount(bytes) === 0) return "invalid_record";
+    const records = lastOffsetDelta(bytes) + 1;
+    if (records !== recordCount(bytes)) return "invalid_record";
+    if (this.settings.compact && !this.#allKeyed(bytes)) return "invalid_record";
+    const base = log.pendingEnd;
+    if (producerId(bytes) >= 0) {
+      const verdict = log.producers.check(bytes);
+      if (verdict !== null && "error" in verdict) return verdict.error;
+      if (verdict !== null) {
+        batch.baseOffset = verdict.duplicateOf;
+        this.#duplicates.push(batch);
+        return null;
+      }
+      log.producers.add(bytes, base, this.#nowMs);
+    }
+    log.pendingEnd = base + records;
+    batch.baseOffset = base;
+    stamp(bytes, base, this.#on.epoch);
+    this.#pending.push(batch);
+    return null;
+  }
+
+  /** Compaction keeps the newest record per key, so a record without one has no place there. */
+  #allKeyed(batch: Uint8Array): boolean {
+    if (isControl(batch)) return true;
+    const cursor = this.#cursor;
+    try {
+      cursor.open(batch);
+      while (cursor.next()) if (cursor.keyStart < 0) return false;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Commits what was queued; at the topic's level when it returns. A full disk refuses all of it
+   * and leaves everything as it was; any other failure throws, and nothing may go on after it.
+   */
+  commit(): number {
+    const batches = this.#pending;
+    const duplicates = this.#duplicates;
+    if (duplicates.length > 0) this.#duplicates = [];
+    if (batches.length === 0) return 0;
+    this.#pending = [];
+    const now = this.#nowMs;
+    let bytes = 0;
+    for (const b of batches) bytes += b.bytes.byteLength;
+    try {
+      if (this.#mustRoll(bytes, now)) this.roll(now);
+      this.open.append(batches, this.#on.epoch, now);
+    } catch (error) {
+      for (const b of batches.concat(duplicates)) {
+        this.partitions[b.partition].rollback();
+        b.baseOffset = -1;
+        b.error = "disk_full";
+      }
+      if (isDiskFull(error)) return 0;
+      throw error;
+    }
+    for (const b of batches) {
+      const log = this.partitions[b.partition];
+      log.noteEpoch(this.#on.epoch, b.baseOffset);
+      log.commit();
+    }
+    return bytes;
+  }
+
+  #mustRoll(bytes: number, now: number): boolean {
+    const { open } = this;
+    if (open.row.batches === 0) return false;
+    return (
+      open.bytes + bytes > this.sliceBytes ||
+      open.row.batches > SLICE_BATCHES_MAX ||
+      now - open.row.firstAppendMs > this.sliceMs
+    );
+  }
+
+  // --- slices -------------------------------------------------------------------------------
+
+  /** The first slice of a new topic; the caller commits the manifest. */
+  createFirst(now: number): void {
+    this.#startSlice(now);
+  }
+
+  /** The open slice is complete; a new one, which carries all state, takes its place. */
+  roll(now: number): void {
+    const old = this.open;
+    const next = this.#startSlice(now);
+    old.row.state = "rolled";
+    this.#on.manifest.putSlice(this.row.id, old.row);
+    try {
+      this.#on.manifest.commit();
+    } catch (error) {
+      old.row.state = "open";
+      this.slices.pop();
+      next.unlink();
+      throw error;
+    }
+  }
+
+  #startSlice(now: number): Slice {
+    const { row, partitions } = this;
+    const seq = row.nextSeq;
+    const { flushed } = this.settings;
+    const sliceRow = emptyRow(
+      seq,
+      flushed,
+      partitions.map((p) => p.end),
+      now,
+    );
+    const headers = partitions.map((p) => p.header());
+    const path = this.sliceFile(seq);
+    const slice = Slice.create(path, sliceRow, this.meta(seq, now), headers, this.#on.environments);
+    row.nextSeq = seq + 1;
+    this.slices.push(slice);
+    this.#on.manifest.putTopic(row);
+    this.#on.manifest.putSlice(row.id, sliceRow);
+    return slice;
+  }
+
+  meta(seq: number, now: number): SliceMeta {
+    const { name, id, partitions, config } = this.row;
+    return {
+      format: FORMAT,
+      topic: name,
+      topicId: id,
+      partitions,
+      seq,
+      flushed: this.settings.flushed,
+      createdMs: now,
+      config,
+    };
+  }
+
+  /** Some work on the oldest slice that has no table yet; false when there is none. */
+  sealStep(): boolean {
+    const slice = this.slices.find((s) => s.row.state === "rolled");
+    if (slice === undefined) return false;
+    if (slice.sealStep()) {
+      slice.sealed();
+      this.#on.manifest.putSlice(this.row.id, slice.row);
+      this.#on.manifest.commit();
+    }
+    return true;
+  }
+
+  // --- read ---------------------------------------------------------------------------------
+
+  /** Whole batches from the one that holds `offset` on, at least one, below the watermark. */
+  read(p: number, offset: number, maxBytes: number): Uint8Array[] {
+    const log = this.partition(p);
+    const batches: Uint8Array[] = [];
+    if (offset < log.start || offset > log.highWatermark) {
+      const range = `${log.start} to ${log.highWatermark}`;
+      throw new MilepostError(
+        "offset_out_of_range",
+        `${this.row.name}/${p}: ${offset}, have ${range}`,
+      );
+    }
+    let total = 0;
+    let at = offset;
+    while (at < log.highWatermark) {
+      const skip = this.row.skips.find((s) => s[0] === p && s[1] <= at && at < s[2]);
+      if (skip !== undefined) {
+        at = skip[2];
+        continue;
+      }
+      const slice = this.sliceAt(p, at);
+      const place = slice.locate(p, at);
+      if (place === null || place.index.base[place.row] > at) {
+        if (!slice.row.compacted) {
+          if (batches.length > 0) return batches;
+          throw this.damaged(slice, p, at);
+        }
+        // compaction left nothing here; records may go on further up
+        at = place === null ? slice.row.ends[p] : place.index.base[place.row];
+        continue;
+      }
+      const { index, row } = place;
+      if (index.base[row] >= log.highWatermark) break;
+      if (batches.length > 0 && total + index.length[row] > maxBytes) break;
+      const batch = slice.read(place, log.epochAt(index.base[row]));
+      if (batch === null) {
+        if (batches.length > 0) return batches;
+        throw this.damaged(slice, p, index.base[row]);
+      }
+      batches.push(batch);
+      total += batch.byteLength;
+      at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
+    }
+    return batches;
+  }
+
+  /** The first record, in order of offsets, whose timestamp is at least `timestamp`. */
+  offsetForTime(p: number, timestamp: number): { offset: number; timestamp: number } | null {
+    const log = this.partition(p);
+    for (const slice of this.slices) {
+      const { row } = slice;
+      if ((row.ends[p] ?? 0) <= log.start || row.maxTimestamps[p] < timestamp) continue;
+      let at = Math.max(log.start, row.starts[p]);
+      while (at < Math.min(row.ends[p], log.highWatermark)) {
+        const place = slice.locate(p, at);
+        if (place === null) break;
+        const { index } = place;
+        for (let i = place.row; i < index.count; i++) {
+          at = index.last[i] + 1;
+          if (index.maxTimestamp[i] < timestamp) continue;
+          const batch = slice.read({ index, row: i }, log.epochAt(index.base[i]));
+          if (batch === null) throw this.damaged(slice, p, index.base[i]);
+          const cursor = this.#cursor;
+          cursor.open(batch);
+          while (!isControl(batch) && cursor.next()) {
+            const { offset } = cursor;
+            if (cursor.timestamp < timestamp || offset < log.start) continue;
+            return offset < log.highWatermark ? { offset, timestamp: cursor.timestamp } : null;
+          }
+        }
+      }
+    }
+    return null;
+  }
+
+  /** Moves the log's start; on disk when it returns. `before` -1: to the high watermark. */
+  deleteRecords(p: number, before: number): number {
+    const log = this.partition(p);
+    const to = before === -1 ? log.highWatermark : before;
+    if (to < 0 || to > log.highWatermark) {
+      throw new MilepostError("offset_out_of_range", `${this.row.name}/${p}: ${before}`);
+    }
+    if (to > log.start) {
+      this.open.moveStart(p, to);
+      log.moveStart(to);
+    }
+    return log.start;
+  }
+
+  /** The slice that holds `offset` of a partition, or would. */
+  sliceAt(p: number, offset: number): Slice {
+    const { slices } = this;
+    let low = 0;
+    let high = slices.length - 1;
+    // the last slice that begins at or before the offset; a partition made later begins at 0
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((slices[middle].row.starts[p] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return slices[low];
+  }
+
+  damaged(slice: Slice, p: number, offset: number): MilepostError {
+    const place = `${this.row.name}/${p} at offset ${offset} in ${slice.path}`;
+    return new MilepostError("damaged", place);
+  }
+
+  addPartitions(total: number): void {
+    const { open, row } = this;
+    const added: PartitionLog[] = [];
+    for (let p = row.partitions; p < total; p++) added.push(new PartitionLog());
+    const headers = added.map((log) => log.header());
+    open.putHeaders(row.partitions, headers);
+    open.addPartitions(added.length);
+    this.partitions.push(...added);
+    row.partitions = total;
+    this.#on.manifest.putTopic(row);
+    this.#on.manifest.putSlice(row.id, open.row);
+    this.#on.manifest.commit();
+  }
+
+  /** What was only logged is on disk when this returns. */
+  flush(): void {
+    this.open.flush();
+  }
+
+  close(): void {
+    for (const slice of this.slices) slice.close();
+  }
+}
