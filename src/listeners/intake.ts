@@ -3,17 +3,31 @@
  * it, a bad one becomes a record in `rejects`; whoever sent it waits until all of them are in the
  * log at their level. Nothing here outlives the loop turn but what the log holds.
  */
+import type { Header } from "../batch/builder.ts";
 import { Frame } from "../codec/frame.ts";
 import { DriverMemory } from "../codec/driver-memory.ts";
 import { owntracksToPing } from "../codec/owntracks.ts";
 import { PingReader } from "../codec/ping.ts";
 import type { LogProducer, Refusal, Submission, Waiter } from "../log/producer.ts";
-import { durationBuckets, type Counter, type Registry } from "../metrics/registry.ts";
+import {
+  durationBuckets,
+  type Counter,
+  type Histogram,
+  type Registry,
+} from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
-import { CellKeys } from "../partitions/cell.ts";
-import { partitionOf } from "../partitions/murmur2.ts";
-import type { Dialect, Done, FrameResult, Intake, Rejection, Source, Transport } from "./intake-types.ts";
+import { CellCache } from "../partitions/cell.ts";
+import { murmur2, partitionOf, partitionOfHash } from "../partitions/murmur2.ts";
+import type {
+  Dialect,
+  Done,
+  FrameResult,
+  Intake,
+  Rejection,
+  Source,
+  Transport,
+} from "./intake-types.ts";
 import type { Topic } from "./mqtt/topics.ts";
 import { NO_ROUTES, type Route, type Routes } from "./routes.ts";
 
@@ -26,6 +40,8 @@ const HEADER_TRANSPORT = Buffer.from("transport");
 const HEADER_DRIVER = Buffer.from("driver");
 
 type MemoryHolder = { memory: DriverMemory | null };
+/** `n`: acknowledged since the histogram was last fed. */
+type Acks = { histogram: Histogram; n: number };
 type Sizes = { messages: Counter; bytes: Counter };
 
 export class WorkerIntake implements Intake {
@@ -33,10 +49,12 @@ export class WorkerIntake implements Intake {
   readonly #registry: Registry;
   readonly #reader = new PingReader();
   readonly #frame = new Frame();
-  readonly #cells = new CellKeys();
+  /** By resolution. */
+  readonly #cells: CellCache[] = [];
   readonly #resume: (() => void)[] = [];
-  readonly #sizes = new Map<string, Sizes>();
-  readonly #acks: Record<Transport, { histogram: { observeMany(s: number, n: number): void }; n: number }>;
+  readonly #sizes: Record<Transport, Partial<Record<Dialect, Sizes>>> = { mqtt: {}, ws: {}, http: {} };
+  readonly #mqtt: Sizes;
+  readonly #acks: Record<Transport, Acks>;
   #routes: Routes = NO_ROUTES;
   /** Set from outside: what new work is refused with. */
   diskFull = false;
@@ -45,15 +63,13 @@ export class WorkerIntake implements Intake {
   constructor(producer: LogProducer, registry: Registry) {
     this.#producer = producer;
     this.#registry = registry;
-    const acks = TRANSPORTS.map((transport) => {
+    this.#mqtt = this.#sizesOf("mqtt", "native");
+    const acks = (transport: Transport): Acks => {
       const help = "From the first byte of a batch to its acknowledgement";
       const name = "milepost_ack_duration_seconds";
-      return [
-        transport,
-        { histogram: registry.histogram(name, help, durationBuckets, { transport }), n: 0 },
-      ] as const;
-    });
-    this.#acks = Object.fromEntries(acks) as typeof this.#acks;
+      return { histogram: registry.histogram(name, help, durationBuckets, { transport }), n: 0 };
+    };
+    this.#acks = { mqtt: acks("mqtt"), ws: acks("ws"), http: acks("http") };
   }
 
   set routes(routes: Routes) {
@@ -89,14 +105,17 @@ export class WorkerIntake implements Intake {
     tag: number,
   ): void {
     if (topic.way === "position") {
-      this.#count("mqtt", "native", end - start);
-      if (b[start] !== 0x5b) {
+      this.#mqtt.messages.value++;
+      this.#mqtt.bytes.value += end - start;
+      // a single ping; an array and what is neither goes the slower way
+      if (b[start] === 0x7b) {
         holder.memory ??= new DriverMemory();
         this.#take(end - start, 1);
         const first = this.#producer.nextRef;
-        if (!this.#reader.read(b, start, end, Date.now(), topic.identity, holder.memory)) {
+        const now = Date.now();
+        if (!this.#reader.read(b, start, end, now, topic.identity, holder.memory)) {
           this.#reject(b, start, end, this.#reader.reason as ErrorCode, "mqtt", topic.identity);
-        } else this.#store();
+        } else this.#store(now);
         if (waiter !== null) this.#producer.wait(waiter, tag, first);
         return;
       }
@@ -158,7 +177,7 @@ export class WorkerIntake implements Intake {
       this.#take(end - start, 1);
       parts.begin(this.#producer, this.#routes);
       if (this.#reader.read(bytes, start, end, now, source.identity, source.memory)) {
-        this.#store();
+        this.#store(now);
         parts.accepted();
       } else {
         const reason = this.#reader.reason as ErrorCode;
@@ -179,8 +198,9 @@ export class WorkerIntake implements Intake {
     const parts = new Parts(done, this.#acks[source.transport]);
     this.#take(limits.pingBytesMax, 1);
     parts.begin(this.#producer, this.#routes);
-    if (this.#reader.readObject(ping, Date.now(), source.identity, source.memory)) {
-      this.#store();
+    const now = Date.now();
+    if (this.#reader.readObject(ping, now, source.identity, source.memory)) {
+      this.#store(now);
       parts.accepted();
     } else {
       const reason = this.#reader.reason as ErrorCode;
@@ -249,19 +269,21 @@ export class WorkerIntake implements Intake {
   }
 
   /** The ping just read, into every topic that takes it. */
-  #store(): void {
+  #store(now: number): void {
     const r = this.#reader;
-    const now = r.receivedMs;
-    for (const route of this.#routes.positions) {
+    const hash = murmur2(r.key, r.keyStart, r.keyEnd);
+    for (const { topic, partitions, resolution } of this.#routes.positions) {
       let { key, keyStart, keyEnd } = r;
-      if (route.resolution >= 0) {
-        key = this.#cells.key(r.lat, r.lon, route.resolution);
+      let partition: number;
+      if (resolution < 0) partition = partitionOfHash(hash, partitions);
+      else {
+        key = (this.#cells[resolution] ??= new CellCache(resolution)).cellOf(hash, r.lat, r.lon);
         keyStart = 0;
         keyEnd = key.length;
+        partition = partitionOf(key, 0, keyEnd, partitions);
       }
-      const partition = partitionOf(key, keyStart, keyEnd, route.partitions);
       this.#producer.append(
-        route.topic,
+        topic,
         partition,
         key,
         keyStart,
@@ -286,9 +308,9 @@ export class WorkerIntake implements Intake {
     const help = "Pings rejected, by reason";
     this.#registry.counter("milepost_ingest_rejected_total", help, { transport, reason }).value++;
     const cut = Math.min(end, start + limits.rejectPayloadBytesMax);
-    const headers = [
-      [HEADER_REASON, Buffer.from(reason)] as const,
-      [HEADER_TRANSPORT, Buffer.from(transport)] as const,
+    const headers: Header[] = [
+      [HEADER_REASON, Buffer.from(reason)],
+      [HEADER_TRANSPORT, Buffer.from(transport)],
     ];
     if (driver !== null) headers.push([HEADER_DRIVER, driver]);
     this.#keyed(this.#routes.rejects, driver, b, start, cut, headers);
@@ -318,39 +340,29 @@ export class WorkerIntake implements Intake {
     b: Uint8Array,
     start: number,
     end: number,
-    headers: readonly (readonly [Uint8Array, Uint8Array])[] | null,
+    headers: readonly Header[] | null,
   ): void {
     const keyEnd = key?.length ?? 0;
     for (const { topic, partitions } of routes) {
       const partition = key === null ? 0 : partitionOf(key, 0, keyEnd, partitions);
-      this.#producer.append(
-        topic,
-        partition,
-        key,
-        0,
-        keyEnd,
-        b,
-        start,
-        end,
-        Date.now(),
-        headers,
-      );
+      this.#producer.append(topic, partition, key, 0, keyEnd, b, start, end, Date.now(), headers);
     }
   }
 
   #count(transport: Transport, dialect: Dialect, bytes: number): void {
-    const key = transport + dialect;
-    let sizes = this.#sizes.get(key);
-    if (sizes === undefined) {
-      const labels = { transport, dialect };
-      sizes = {
-        messages: this.#registry.counter("milepost_ingest_messages_total", "Messages", labels),
-        bytes: this.#registry.counter("milepost_ingest_bytes_total", "Their payloads", labels),
-      };
-      this.#sizes.set(key, sizes);
-    }
-    sizes.messages.value++;
-    sizes.bytes.value += bytes;
+    const { messages, bytes: total } = this.#sizesOf(transport, dialect);
+    messages.value++;
+    total.value += bytes;
+  }
+
+  #sizesOf(transport: Transport, dialect: Dialect): Sizes {
+    const known = this.#sizes[transport][dialect];
+    if (known !== undefined) return known;
+    const labels = { transport, dialect };
+    return (this.#sizes[transport][dialect] = {
+      messages: this.#registry.counter("milepost_ingest_messages_total", "Messages", labels),
+      bytes: this.#registry.counter("milepost_ingest_bytes_total", "Their payloads", labels),
+    });
   }
 }
 

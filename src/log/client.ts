@@ -7,11 +7,12 @@ import type { FromLog, IndexedTopic, LogOp, LogRequests } from "./protocol.ts";
 import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
 
 type Pending = { resolve(result: unknown): void; reject(error: Error): void };
+type Partitioner = (key: Uint8Array, start: number, end: number, partitions: number) => number;
 type Committed = (partition: number, highWatermark: number) => void;
 
 export class LogPort implements LogClient {
   readonly #port: MessagePort;
-  readonly #partitionOf: (key: Uint8Array, partitions: number) => number;
+  readonly #partitionOf: Partitioner;
   readonly #pending = new Map<number, Pending>();
   readonly #topicListeners: (() => void)[] = [];
   readonly #committed = new Map<string, Set<Committed>>();
@@ -24,7 +25,7 @@ export class LogPort implements LogClient {
   writable = true;
 
   /** `partitionOf` is the partitioner for keys: Kafka's murmur2. */
-  constructor(port: MessagePort, partitionOf: (key: Uint8Array, partitions: number) => number) {
+  constructor(port: MessagePort, partitionOf: Partitioner) {
     this.#port = port;
     this.#partitionOf = partitionOf;
     port.on("message", (m: FromLog) => this.#message(m));
@@ -135,7 +136,9 @@ export class LogPort implements LogClient {
   }
 
   #partitionFor(key: Uint8Array | null, partitions: number): number {
-    return key === null ? this.#spread++ % partitions : this.#partitionOf(key, partitions);
+    return key === null
+      ? this.#spread++ % partitions
+      : this.#partitionOf(key, 0, key.length, partitions);
   }
 
   #message(m: FromLog): void {

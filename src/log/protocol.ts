@@ -56,8 +56,8 @@ export type LogMetrics = {
     start: number;
     end: number;
     highWatermark: number;
-    bytes: number;
   }[];
+  topics: { topic: string; bytes: number }[];
   commits: number;
   bytesWritten: number;
   slices: number;

@@ -216,9 +216,7 @@ export class LogThread {
         client.topics.add(args[0] as string);
         return undefined;
       case "createTopic":
-        return this.#changed(
-          store.createTopic(...(args as Parameters<LogStore["createTopic"]>)),
-        );
+        return this.#changed(store.createTopic(...(args as Parameters<LogStore["createTopic"]>)));
       case "alterTopic":
         return this.#changed(store.alterTopic(...(args as Parameters<LogStore["alterTopic"]>)));
       case "addPartitions":

@@ -78,7 +78,11 @@ export class NodeBackend implements AdminBackend {
   checks(): Check[] {
     const { writable } = this.#log;
     return [
-      { name: "log", ok: writable, detail: writable ? "writable" : "the disk is below its watermark" },
+      {
+        name: "log",
+        ok: writable,
+        detail: writable ? "writable" : "the disk is below its watermark",
+      },
       { name: "node", ok: !this.draining, detail: this.draining ? "draining" : "running" },
     ];
   }

@@ -21,7 +21,7 @@ import { LogPort } from "../log/client.ts";
 import { LogProducer } from "../log/producer.ts";
 import { watchThread } from "../metrics/process.ts";
 import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
-import { partitionOfKey } from "../partitions/murmur2.ts";
+import { partitionOf } from "../partitions/murmur2.ts";
 
 export type IngestOptions = {
   worker: number;
@@ -68,7 +68,7 @@ const producer = new LogProducer(options.producer, {
   },
 });
 const intake = new WorkerIntake(producer, registry);
-const log = new LogPort(options.log, partitionOfKey);
+const log = new LogPort(options.log, partitionOf);
 const claims = new ClaimsPort(options.claims);
 const lane = new MqttLane(intake, producer, claims, new BrokerLink(options.broker), registry);
 

@@ -16,7 +16,7 @@ import { watchProcess, watchThread } from "../metrics/process.ts";
 import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { builtInTopics } from "../model/topic-config.ts";
-import { partitionOfKey } from "../partitions/murmur2.ts";
+import { partitionOf } from "../partitions/murmur2.ts";
 import { version } from "../version.ts";
 import { NodeBackend } from "./backend.ts";
 import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
@@ -59,7 +59,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
 
   const logThread = watch("log", startLogThread(options));
   await logReady(logThread, exited);
-  const log = new LogPort(clientPort(logThread), partitionOfKey);
+  const log = new LogPort(clientPort(logThread), partitionOf);
   await log.ready();
   await createBuiltIns(log, options);
 

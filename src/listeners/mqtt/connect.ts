@@ -77,7 +77,8 @@ export function readConnect(body: Uint8Array): Connect | ConnectRefusal {
 /** No control characters, no `/ + #`: client ids appear in log keys and in other tools' paths. */
 function allowedClientId(id: Uint8Array): boolean {
   if (id.length > limits.clientIdBytesMax || !isUtf8(id)) return false;
-  for (const b of id) if (b < 0x20 || b === 0x7f || b === 0x2f || b === 0x2b || b === 0x23) return false;
+  for (const b of id)
+    if (b < 0x20 || b === 0x7f || b === 0x2f || b === 0x2b || b === 0x23) return false;
   return true;
 }
 

@@ -20,7 +20,8 @@ import { topicFault, type Topic } from "./topics.ts";
 
 /** The socket beneath. `pause` and `resume` do nothing where the transport cannot be stopped. */
 export type Io = {
-  write(bytes: Uint8Array): void;
+  /** False when the bytes wait for the peer: `MqttConnection.drained` is called when they left. */
+  write(bytes: Uint8Array): boolean;
   pause(): void;
   resume(): void;
   /** Sends what was written, then closes. */
@@ -33,6 +34,7 @@ type State = "new" | "claiming" | "attaching" | "refused" | "open" | "closed";
 
 const PUBACK = 0x40;
 const PUBREC = 0x50;
+const PUBCOMP = 0x70;
 const PINGRESP = Uint8Array.of(0xd0, 0);
 const QOS2 = 0x1_0000;
 const NO_BYTES = Buffer.alloc(0);
@@ -177,7 +179,8 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
         return this.#toBroker(b, start, end, true);
       case 12:
         if (end !== body) return this.close("malformed_ping");
-        return this.#write(PINGRESP);
+        this.#write(PINGRESP);
+        return;
       case 14:
         if (end !== body) return this.close("malformed_disconnect");
         return this.close("disconnect", true);
@@ -244,7 +247,10 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
       this.#qos2 ??= new Map();
       const sent = this.#qos2.get(packetId);
       // the same message again [MQTT-4.3.3-2]: answered, not stored; the first answer may be due
-      if (sent !== undefined) return sent ? this.#write(ack(PUBREC, packetId)) : undefined;
+      if (sent !== undefined) {
+        if (sent) this.#write(ack(PUBREC, packetId));
+        return;
+      }
       if (this.#qos2.size >= limits.qos2InflightMax) return this.close("qos2_inflight");
       this.#qos2.set(packetId, false);
       tag |= QOS2;
@@ -263,7 +269,8 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
     if (end - body !== 2) return this.close("malformed_ack");
     const packetId = (b[body] << 8) | b[body + 1];
     if (this.#qos2?.delete(packetId) || !this.#attached) {
-      return this.#write(ack(0x70, packetId));
+      this.#write(ack(PUBCOMP, packetId));
+      return;
     }
     this.#toBroker(b, start, end, false);
   }
@@ -274,7 +281,11 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
       this.#attached = true;
       this.#lane.broker.attach(this.id, this.#connectPacket(), true, this.#remote);
     }
-    this.#lane.broker.data(this.id, b.subarray(start, end));
+    if (this.#lane.broker.data(this.id, b.subarray(start, end))) return;
+    // the broker has enough of this client for now
+    this.#blocked = true;
+    this.#held = NO_BYTES;
+    this.io.pause();
   }
 
   /** The CONNECT as it came; with the name that we gave where the client left it to us. */
@@ -301,18 +312,30 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
     this.#lane.broker.attach(this.id, this.#connectPacket(), false, this.#remote);
   }
 
-  fromBroker(bytes: Uint8Array): void {
-    if (this.#state === "closed") return;
-    this.#write(bytes);
+  /** False: the bytes wait for the peer. */
+  fromBroker(bytes: Uint8Array): boolean {
+    if (this.#state === "closed") return true;
+    const sent = this.#write(bytes);
     if (this.#state === "attaching") {
       // the broker's first packet is its CONNACK
       this.#state = "open";
       this.#unblock();
     }
-    if (this.#brokerOwes === 0) return;
-    this.#scanner ??= new AckScanner();
-    this.#brokerOwes = Math.max(0, this.#brokerOwes - this.#scanner.acksIn(bytes));
-    if (this.#brokerOwes === 0) this.#unblock();
+    if (this.#brokerOwes > 0) {
+      this.#scanner ??= new AckScanner();
+      this.#brokerOwes = Math.max(0, this.#brokerOwes - this.#scanner.acksIn(bytes));
+      if (this.#brokerOwes === 0) this.#unblock();
+    }
+    return sent;
+  }
+
+  /** What `fromBroker` said is waiting has left. */
+  drained(): void {
+    if (this.#attached) this.#lane.broker.drained(this.id);
+  }
+
+  brokerDrained(): void {
+    if (this.#state === "open") this.#unblock();
   }
 
   settle(tag: number, _: Submission | null, __: number, refusal: Refusal | null): void {
@@ -377,9 +400,10 @@ export class MqttConnection implements Waiter, AckTarget, Holder {
     if (!this.#blocked && !this.#lane.producer.paused && !this.#lane.draining) this.io.resume();
   }
 
-  #write(bytes: Uint8Array): void {
-    this.io.write(bytes);
+  #write(bytes: Uint8Array): boolean {
+    if (this.io.write(bytes)) return true;
     if (this.io.buffered() > limits.mqttOutboundBytesMax) this.close("slow_reader");
+    return false;
   }
 
   #refuse(answer: Uint8Array | null, reason: string): void {

@@ -46,6 +46,7 @@ export class MqttLane {
         this.#connections.size;
     });
     broker.onData = (id, bytes) => this.#connections.get(id)?.fromBroker(bytes);
+    broker.onDrain = (id) => this.#connections.get(id)?.brokerDrained();
     broker.onClose = (id) => this.#connections.get(id)?.close("broker");
   }
 

@@ -54,6 +54,7 @@ function adopt(lane: MqttLane, accepted: net.Socket, buffer: Buffer): void {
   const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
   const connection = lane.open(ioOf(socket), remote);
   socket.on("error", ignore);
+  socket.on("drain", () => connection.drained());
   socket.on("close", () => connection.closed());
   if (!lane.producer.paused) socket.resume();
 }
@@ -62,7 +63,7 @@ const ignore = (): void => {};
 
 function ioOf(socket: net.Socket): Io {
   return {
-    write: (bytes) => void socket.write(bytes),
+    write: (bytes) => socket.write(bytes),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     buffered: () => socket.writableLength,

@@ -78,7 +78,8 @@ function named(name: string, way: Way, driver: string): Topic {
   const identity = Buffer.from(driver);
   const valid =
     identity.length > 0 && identity.length <= limits.driverIdBytesMax && !hasControl(driver);
-  if (!valid) return { way: way === "broker" ? way : "unknown", bytes, driver: null, identity: null };
+  if (!valid)
+    return { way: way === "broker" ? way : "unknown", bytes, driver: null, identity: null };
   return { way, bytes, driver, identity };
 }
 
@@ -105,10 +106,10 @@ export class TopicCache {
 
   /** `bytes` hold a topic without a fault. */
   get(bytes: Buffer, start: number, end: number): Topic {
-    const key = bytes.latin1Slice(start, end);
+    const key = bytes.toString("latin1", start, end);
     let topic = this.#young.get(key);
     if (topic !== undefined) return topic;
-    topic = this.#old.get(key) ?? classifyTopic(bytes.utf8Slice(start, end));
+    topic = this.#old.get(key) ?? classifyTopic(bytes.toString("utf8", start, end));
     if (this.#young.size >= this.#max) {
       this.#old = this.#young;
       this.#young = new Map();
