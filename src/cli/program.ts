@@ -8,6 +8,11 @@ type CommandModule = { register(program: Command): void };
 const commands: { name: string; summary: string; load: () => Promise<CommandModule> }[] = [
   { name: "serve", summary: "run the gateway", load: () => import("./serve.ts") },
   {
+    name: "demo",
+    summary: "a gateway, a city of simulated drivers, and a view of both",
+    load: () => import("./demo.ts"),
+  },
+  {
     name: "devices",
     summary: "simulated drivers that send to a gateway",
     load: () => import("./devices.ts"),

@@ -1,0 +1,42 @@
+/** From the gateway's ready line. */
+export type Ports = { mqtt: number; device: number; admin: number };
+
+const place = `"lat":12.9716,"lon":77.5946`;
+
+/** A line to copy for each kind of user: what they can do with this gateway at once. */
+export function recipes(ports: Ports, dataDir: string): { title: string; command: string }[] {
+  const devices = `http://127.0.0.1:${ports.device}`;
+  const ping = `'{"timestamp":'$(date +%s)',${place}}'`;
+  const server = ports.admin === 9600 ? "" : ` --server 127.0.0.1:${ports.admin}`;
+  const script =
+    `const s=new WebSocket("ws://127.0.0.1:${ports.device}/v1/ingest?driver=me");` +
+    `s.onopen=()=>s.send(JSON.stringify({ts:Date.now(),${place}}));` +
+    `s.onmessage=m=>{console.log(m.data);s.close()}`;
+  return [
+    {
+      title: "A tracker, over MQTT",
+      command: `mosquitto_pub -p ${ports.mqtt} -q 1 -t fleet/me/position -m ${ping}`,
+    },
+    { title: "A tracker, over WebSocket (Node 22)", command: `node -e '${script}'` },
+    {
+      title: "Anything that speaks HTTP",
+      command: `curl -d ${ping} '${devices}/v1/ingest?driver=me'`,
+    },
+    {
+      title: `A phone with OwnTracks: HTTP mode, URL ${devices}/pub`,
+      command:
+        `curl -d '{"_type":"location","tst":'$(date +%s)',"lat":12.9716,"lon":77.5946,"vel":36}' ` +
+        `'${devices}/pub?u=me&d=phone'`,
+    },
+    {
+      title: "Operators: Prometheus",
+      command: `curl http://127.0.0.1:${ports.admin}/metrics`,
+    },
+    {
+      title: "What the log holds now, and every record of it once this is stopped",
+      command:
+        `node bin/milepost topics describe positions${server}\n` +
+        `    node bin/milepost dump positions --data-dir ${dataDir}`,
+    },
+  ];
+}
