@@ -95,6 +95,7 @@ export function rates(report: Report): Run {
       "µs/msg": report.serverUsPerMessage,
       "server %": (report.serverCpuS / report.seconds) * 100,
       "generator %": (report.generatorCpuS / report.seconds) * 100,
+      "others %": (report.othersCpuS / report.seconds) * 100,
     },
     faults: faults(report),
     raw: report,

@@ -448,10 +448,20 @@ static double ownCpuSeconds(void) {
   return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
-typedef struct { double own, server, rss; uint64_t sent, acked, at; } Sample;
+// What all processes of the machine have used, to see what others took during a run.
+static double machineCpuSeconds(void) {
+  unsigned long user, nice, system, idleTicks, wait, irq, softirq;
+  FILE *f = fopen("/proc/stat", "r");
+  int n = f ? fscanf(f, "cpu %lu %lu %lu %lu %lu %lu %lu", &user, &nice, &system, &idleTicks, &wait,
+                     &irq, &softirq) : 0;
+  if (f) fclose(f);
+  return n == 7 ? (double)(user + nice + system + irq + softirq) / sysconf(_SC_CLK_TCK) : 0;
+}
+
+typedef struct { double own, server, machine, rss; uint64_t sent, acked, at; } Sample;
 
 static Sample sample(void) {
-  Sample s = {.own = ownCpuSeconds(), .at = now()};
+  Sample s = {.own = ownCpuSeconds(), .machine = machineCpuSeconds(), .at = now()};
   procEach(&s.server, &s.rss);
   for (int i = 0; i < deviceCount; i++) s.sent += devices[i].sent, s.acked += devices[i].acked;
   return s;
@@ -460,6 +470,7 @@ static Sample sample(void) {
 static void report(Sample before, Sample from, Sample to, Sample drained, uint64_t unacked) {
   double took = (to.at - from.at) / 1e9, cpu = drained.server - from.server;
   double ackedPerS = (to.acked - from.acked) / took, sentPerS = (to.sent - from.sent) / took;
+  double others = drained.machine - from.machine - cpu - (drained.own - from.own);
   uint64_t done = qos ? drained.acked - from.acked : drained.sent - from.sent;
   if (!json) {
     printf("sent %.0f/s acked %.0f/s p50 %.2f p99 %.2f p99.9 %.2f max %.2f ms unacked %llu\n",
@@ -481,9 +492,9 @@ static void report(Sample before, Sample from, Sample to, Sample drained, uint64
     printf("%s%llu", i ? "," : "", (unsigned long long)ackedIn[i]);
   printf("],\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"p999Ms\":%.3f,\"maxMs\":%.3f,", quantileMs(.5),
       quantileMs(.99), quantileMs(.999), maxUs / 1e3);
-  printf("\"generatorCpuS\":%.2f,\"serverCpuS\":%.2f,\"serverUsPerMessage\":%.3f,"
-      "\"serverRssBytes\":[%.0f,%.0f]}\n", to.own - from.own, cpu,
-      done ? cpu * 1e6 / done : 0, before.rss, drained.rss);
+  printf("\"generatorCpuS\":%.2f,\"serverCpuS\":%.2f,\"othersCpuS\":%.2f,"
+      "\"serverUsPerMessage\":%.3f,\"serverRssBytes\":[%.0f,%.0f]}\n", to.own - from.own, cpu,
+      others > 0 ? others : 0, done ? cpu * 1e6 / done : 0, before.rss, drained.rss);
 }
 
 static void readOptions(int count, char **values) {

@@ -26,6 +26,8 @@ export type Report = {
   maxMs: number;
   generatorCpuS: number;
   serverCpuS: number;
+  /** What every other process of the machine used meanwhile. */
+  othersCpuS: number;
   serverUsPerMessage: number;
   serverRssBytes: [number, number];
 };
