@@ -11,7 +11,7 @@ import { WebSocketIngest } from "./websocket.ts";
 
 export type DeviceAppOptions = {
   host: string;
-  /** 0: any free port. Other workers then listen on the port that came out. */
+  /** 0: any free port, for this worker alone: uWS shares a port only when it is named. */
   port: number;
   intake: Intake;
   claims: Claims;

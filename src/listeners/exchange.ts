@@ -34,11 +34,15 @@ export class Exchange {
   /** Null once answered or aborted. */
   #res: UWS.HttpResponse | null;
   readonly #isHead: boolean;
+  readonly #closeAfter: boolean;
   #onOver: ((status: number) => void) | null = null;
 
-  constructor(res: UWS.HttpResponse, method: string) {
+  constructor(res: UWS.HttpResponse, head: Head) {
     this.#res = res;
-    this.#isHead = method === "HEAD";
+    this.#isHead = head.method === "HEAD";
+    // uWS reads chunk sizes leniently (an empty one is 0): what would follow such a body on the
+    // connection is not to be trusted
+    this.#closeAfter = head.chunked;
     res.onAborted(() => this.#finish(0));
   }
 
@@ -66,7 +70,7 @@ export class Exchange {
 
   /** `body` is JSON, or empty. */
   reply(status: number, body: string, headers: readonly [string, string][] = []): void {
-    this.#send(status, body, headers, false);
+    this.#answer(status, body, headers, this.#closeAfter);
   }
 
   error(
@@ -75,15 +79,11 @@ export class Exchange {
     message: string,
     headers: readonly [string, string][] = [],
   ): void {
-    this.#send(status, errorBody(code, message), headers, false);
+    this.#answer(status, errorBody(code, message), headers, this.#closeAfter);
   }
 
-  /**
-   * Answers and closes the connection, a turn later: a request pipelined behind this one in the
-   * same read then meets one that is unanswered, and uWS closes instead of running it.
-   */
   errorAndClose(status: number, code: string, message: string): void {
-    setImmediate(() => this.#send(status, errorBody(code, message), [], true));
+    this.#answer(status, errorBody(code, message), [], true);
   }
 
   /** For a body that is not taken: 413 for ever, 503 for now. */
@@ -91,6 +91,20 @@ export class Exchange {
     const { text, retriable } = errorTable[reason];
     if (!retriable) this.error(413, reason, text);
     else this.error(503, reason, text, [["Retry-After", String(retryAfterSeconds(reason))]]);
+  }
+
+  /**
+   * An answer that closes goes out a turn later: a request pipelined behind this one in the same
+   * read then meets one that is unanswered, and uWS closes instead of running it.
+   */
+  #answer(
+    status: number,
+    body: string,
+    headers: readonly [string, string][],
+    closeConnection: boolean,
+  ): void {
+    if (closeConnection) setImmediate(() => this.#send(status, body, headers, true));
+    else this.#send(status, body, headers, false);
   }
 
   #send(
@@ -106,8 +120,13 @@ export class Exchange {
       res.writeStatus(statusTexts[status]);
       for (const [name, value] of headers) res.writeHeader(name, value);
       if (body !== "") res.writeHeader("Content-Type", "application/json");
-      if (this.#isHead) res.endWithoutBody(Buffer.byteLength(body), closeConnection);
-      else res.end(body, closeConnection);
+      if (this.#isHead && !closeConnection) {
+        // with a length for an argument it leaves the response open for ever
+        res.writeHeader("Content-Length", String(Buffer.byteLength(body)));
+        res.endWithoutBody();
+      } else {
+        res.end(this.#isHead ? "" : body, closeConnection);
+      }
     });
   }
 

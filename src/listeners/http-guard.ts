@@ -9,6 +9,7 @@ export type Head = {
   query: string;
   /** -1: none given, or chunked. */
   contentLength: number;
+  chunked: boolean;
   /** Lower case, without parameters. */
   contentType: string;
   origin: string | null;
@@ -34,6 +35,7 @@ export function readHead(req: UWS.HttpRequest): Head {
     path: req.getUrl(),
     query: req.getQuery() ?? "",
     contentLength: -1,
+    chunked: false,
     contentType: "",
     origin: null,
     limitU: "",
@@ -54,6 +56,7 @@ export function readHead(req: UWS.HttpRequest): Head {
       case "transfer-encoding":
         if (++encodings > 1) head.fault = "more than one Transfer-Encoding";
         else if (value.toLowerCase() !== "chunked") head.fault = "Transfer-Encoding is not chunked";
+        head.chunked = true;
         break;
       case "content-type":
         head.contentType = value.split(";", 1)[0].trim().toLowerCase();

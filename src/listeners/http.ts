@@ -4,6 +4,8 @@ import { Exchange, type Call } from "./exchange.ts";
 import { HttpBodies } from "./http-bodies.ts";
 import { foreignOrigin, parseQuery, readHead, type Head } from "./http-guard.ts";
 import { takeIngest } from "./http-ingest.ts";
+import { takeOsmand } from "./http-osmand.ts";
+import { takeOwntracks } from "./http-owntracks.ts";
 import type { Intake } from "./intake-types.ts";
 
 type Route = {
@@ -11,7 +13,11 @@ type Route = {
   take: (call: Call) => void;
 };
 
-const routes = new Map<string, Route>([["/v1/ingest", { methods: ["POST"], take: takeIngest }]]);
+const routes = new Map<string, Route>([
+  ["/v1/ingest", { methods: ["POST"], take: takeIngest }],
+  ["/pub", { methods: ["POST"], take: takeOwntracks }],
+  ["/osmand", { methods: ["GET", "POST"], take: takeOsmand }],
+]);
 
 /** HTTP on the device port: everything that is not a WebSocket. */
 export class HttpIngest {
@@ -53,7 +59,7 @@ export class HttpIngest {
 
   /** Also for upgrades that are refused. */
   begin(res: UWS.HttpResponse, head: Head): Exchange {
-    const exchange = new Exchange(res, head.method);
+    const exchange = new Exchange(res, head);
     this.#open++;
     exchange.onOver = (status) => this.#over(status);
     return exchange;

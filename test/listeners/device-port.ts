@@ -18,7 +18,7 @@ export type DevicePort = {
 const noMqtt: OpenMqtt = () => ({ data: () => {}, closed: () => {} });
 
 /** A worker's device port with the small intake behind it. */
-export async function openDevicePort(openMqtt: OpenMqtt = noMqtt): Promise<DevicePort> {
+export async function openDevicePort(openMqtt: OpenMqtt = noMqtt, port = 0): Promise<DevicePort> {
   const { port1, port2 } = new MessageChannel();
   const claims = new ClaimRegistry(() => false);
   claims.addWorker(port1);
@@ -26,7 +26,7 @@ export async function openDevicePort(openMqtt: OpenMqtt = noMqtt): Promise<Devic
   const registry = new Registry();
   const app = await startDeviceApp({
     host: "127.0.0.1",
-    port: 0,
+    port,
     intake,
     claims: new ClaimsPort(port2),
     openMqtt,
@@ -68,7 +68,7 @@ export class RawConnection {
   }
 
   static async open(port: number): Promise<RawConnection> {
-    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    const socket = net.connect(port, "127.0.0.1");
     await once(socket, "connect");
     return new RawConnection(socket);
   }
@@ -86,9 +86,7 @@ export class RawConnection {
     return this.text;
   }
 
-  async closed(): Promise<string> {
-    this.socket.on("end", () => this.socket.end());
-    if (this.socket.readableEnded) this.socket.end();
+  closed(): Promise<string> {
     return this.until(() => false);
   }
 
