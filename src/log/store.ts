@@ -319,7 +319,14 @@ export class LogStore {
   /** Bounded work; call it some times a second. */
   tick(now: number): void {
     if (now - this.#diskCheckedMs >= DISK_CHECK_MS) this.#checkDisk(now);
-    for (const topic of this.#topics.values()) topic.sealStep();
+    for (const topic of this.#topics.values()) {
+      try {
+        topic.tick(now);
+      } catch (error) {
+        // no room for a table or a new slice: later
+        if (!isDiskFull(error)) throw error;
+      }
+    }
   }
 
   #checkDisk(now: number): void {

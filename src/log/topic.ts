@@ -20,6 +20,7 @@ import { isDiskFull } from "./environment.ts";
 import type { Environments } from "./environments.ts";
 import { FORMAT, type Manifest, type TopicRow } from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
+import { mustRoll, removable } from "./retention.ts";
 import { emptyRow, Slice } from "./slice.ts";
 import type { SliceMeta } from "./slice-header.ts";
 import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
@@ -254,16 +255,34 @@ export class Topic {
     };
   }
 
-  /** Some work on the oldest slice that has no table yet; false when there is none. */
-  sealStep(): boolean {
-    const slice = this.slices.find((s) => s.row.state === "rolled");
-    if (slice === undefined) return false;
-    if (slice.sealStep()) {
-      slice.sealed();
-      this.#on.manifest.putSlice(this.row.id, slice.row);
-      this.#on.manifest.commit();
+  /** Bounded housekeeping: tables of complete slices, rolls by time, retention. */
+  tick(now: number): void {
+    for (let step = this.slices.filter(isRolled).length; step > 0; step--) this.#sealStep();
+    if (mustRoll(this, now)) {
+      for (const log of this.partitions) log.producers.expire(now);
+      this.roll(now);
     }
-    return true;
+    const count = removable(this, now);
+    if (count > 0) this.#removeOldest(count);
+  }
+
+  /** Some of the table of the oldest slice that has none yet. */
+  #sealStep(): void {
+    const slice = this.slices.find(isRolled);
+    if (slice === undefined || !slice.sealStep()) return;
+    slice.sealed();
+    this.#on.manifest.putSlice(this.row.id, slice.row);
+    this.#on.manifest.commit();
+  }
+
+  #removeOldest(count: number): void {
+    for (const { row } of this.slices.slice(0, count)) {
+      this.#on.manifest.removeSlice(this.row.id, row.seq);
+    }
+    this.#on.manifest.commit();
+    const { starts } = this.slices[count].row;
+    this.partitions.forEach((log, p) => log.moveStart(starts[p] ?? 0));
+    for (const slice of this.slices.splice(0, count)) slice.unlink();
   }
 
   // --- read ---------------------------------------------------------------------------------
@@ -398,3 +417,5 @@ export class Topic {
     for (const slice of this.slices) slice.close();
   }
 }
+
+const isRolled = (slice: Slice): boolean => slice.row.state === "rolled";
