@@ -380,7 +380,8 @@ static void connectAll(void) {
   if (inet_pton(AF_INET, host, &to.sin_addr) != 1) die("--host wants an IPv4 address");
   uint64_t deadline = now() + CONNECT_SECONDS * 1000000000ull;
   for (int dialled = 0; opened < deviceCount;) {
-    while (dialled < deviceCount && dialled - opened < CONNECTING_MAX) dial(&devices[dialled++], &to);
+    int room = CONNECTING_MAX - (dialled - opened);
+    while (room-- > 0 && dialled < deviceCount) dial(&devices[dialled++], &to);
     turn(100);
     if (now() > deadline) errno = ETIMEDOUT, die("connecting");
   }
