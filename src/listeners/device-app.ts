@@ -71,8 +71,9 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
     upgrade: (res, req, context) => {
       const head = readHead(req);
       if (refused(res, head)) return;
-      const driver = parseQuery(head.query)?.get("driver") ?? null;
-      if (parseQuery(head.query) === null || (driver !== null && !isDriverId(driver))) {
+      const params = parseQuery(head.query);
+      const driver = params?.get("driver") ?? null;
+      if (params === null || (driver !== null && !isDriverId(driver))) {
         const exchange = http.begin(res, head);
         return exchange.errorAndClose(400, "bad_id", "driver= is not a driver id");
       }
@@ -121,7 +122,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
       isListening = false;
     },
     drain: async (reason) => {
-      await Promise.all([websocket.drain(reason), http.drain()]);
+      await Promise.all([websocket.drain(reason), http.drain(reason)]);
     },
     close: () => {
       isListening = false;

@@ -1,3 +1,4 @@
+import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Head } from "./http-guard.ts";
@@ -37,6 +38,7 @@ export class HttpBodies {
   readonly #readings = new Set<Reading>();
   #held: Held[] = [];
   #heldBytes = 0;
+  #draining: ErrorCode | null = null;
   readonly #timer: NodeJS.Timeout;
 
   constructor(intake: Intake) {
@@ -85,13 +87,30 @@ export class HttpBodies {
     });
   }
 
-  /** Refuses what is being read or waits; used when the gateway stops. */
+  /** Refuses what is being read, what waits, and what comes. */
+  drain(reason: ErrorCode): void {
+    this.#draining = reason;
+    for (const { exchange, paused } of this.#readings) {
+      // the answer ends the request, not the pause of its connection
+      if (paused) exchange.resume();
+      exchange.refuse(reason);
+    }
+    for (const { exchange } of this.#held) exchange.refuse(reason);
+    this.#readings.clear();
+    this.#held = [];
+    this.#heldBytes = 0;
+  }
+
   close(): void {
     clearInterval(this.#timer);
-    for (const held of this.#held) held.exchange.refuse("shutdown");
-    for (const reading of this.#readings) reading.exchange.refuse("shutdown");
-    this.#held = [];
-    this.#readings.clear();
+    this.drain("shutdown");
+  }
+
+  /** A backlog is no reason while it can be waited out here. */
+  get refusing(): ErrorCode | null {
+    const { refusing, paused } = this.#intake;
+    if (this.#draining !== null) return this.#draining;
+    return refusing === "backlog" && paused ? null : refusing;
   }
 
   #append(reading: Reading, chunk: ArrayBuffer): void {
@@ -110,10 +129,11 @@ export class HttpBodies {
   }
 
   #complete(exchange: Exchange, bytes: Uint8Array, isBorrowed: boolean, take: TakeBody): void {
+    const { refusing } = this;
     if (bytes.length > limits.frameBytesMax) {
       exchange.refuse("too_large");
-    } else if (this.#intake.refusing !== null) {
-      exchange.refuse(this.#intake.refusing);
+    } else if (refusing !== null) {
+      exchange.refuse(refusing);
     } else if (!this.#intake.paused && this.#held.length === 0) {
       take(bytes);
     } else if (this.#heldBytes + bytes.length > heldBytesMax) {
@@ -137,7 +157,7 @@ export class HttpBodies {
       const held = this.#held[i++];
       this.#heldBytes -= held.bytes.length;
       if (held.exchange.over) continue;
-      if (this.#intake.refusing !== null) held.exchange.refuse(this.#intake.refusing);
+      if (this.refusing !== null) held.exchange.refuse(this.refusing);
       else held.take(held.bytes);
     }
     this.#held.splice(0, i);

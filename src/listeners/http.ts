@@ -1,5 +1,6 @@
 import type { UWS } from "../lib/uws.ts";
 import type { Counter, Registry } from "../metrics/registry.ts";
+import type { ErrorCode } from "../model/errors.ts";
 import { Exchange, type Call } from "./exchange.ts";
 import { HttpBodies } from "./http-bodies.ts";
 import { foreignOrigin, parseQuery, readHead, type Head } from "./http-guard.ts";
@@ -65,8 +66,9 @@ export class HttpIngest {
     return exchange;
   }
 
-  /** Resolves when every request is answered; new ones are refused by the intake. */
-  drain(): Promise<void> {
+  /** Refuses what is not taken yet; resolves when every request is answered. */
+  drain(reason: ErrorCode): Promise<void> {
+    this.#bodies.drain(reason);
     if (this.#open === 0) return Promise.resolve();
     return new Promise((resolve) => (this.#onIdle = resolve));
   }

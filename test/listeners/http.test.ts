@@ -126,6 +126,23 @@ describe("POST /v1/ingest", () => {
     slow.destroy();
   });
 
+  it("refuses on draining what waits, what is half read, and what comes", async () => {
+    gateway.intake.paused = true;
+    const held = post("/v1/ingest", good);
+    const half = await RawConnection.open(gateway.port);
+    half.send("POST /v1/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n[");
+    await request("/nowhere");
+    await gateway.app.drain("draining");
+    expect((await held).status).toBe(503);
+    expect(await half.until((text) => text.includes("}"))).toContain("HTTP/1.1 503 ");
+    half.clear();
+    half.send("  ]GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect(await half.until((text) => text.includes("}"))).toContain("HTTP/1.1 404 ");
+    half.destroy();
+    expect((await post("/v1/ingest", good)).status).toBe(503);
+    expect(gateway.intake.taken).toEqual([]);
+  });
+
   it("forgets an upload that is aborted, before and after it was taken", async () => {
     const labels = { status: "0" };
     const name = "milepost_device_http_responses_total";
