@@ -10,7 +10,7 @@ const { spawn } = require("node:child_process");
 const { delimiter, dirname, join, resolve } = require("node:path");
 const { pathToFileURL } = require("node:url");
 const { ensurePackages } = require("./packages.js");
-const { ensureRuntime, runsHere } = require("./runtime.js");
+const { ensureRuntime, runsHere, thisNode } = require("./runtime.js");
 
 const root = resolve(__dirname, "..", "..");
 
@@ -19,10 +19,11 @@ const nodeFlags = [];
 
 async function launch({ script, entry }) {
   try {
-    if (!runsHere()) return rerun(await ensureRuntime(root), script);
+    const node = runsHere() ? thisNode() : await ensureRuntime(root);
+    await ensurePackages(root, node);
+    if (node.path !== process.execPath) return rerun(node.path, script);
     if (nodeFlags.some((flag) => !process.execArgv.includes(flag))) return replace(script);
     dieWithParent();
-    await ensurePackages(root);
   } catch (error) {
     process.stderr.write(`milepost: ${error.expected ? error.message : error.stack}\n`);
     process.exit(1);

@@ -11,9 +11,9 @@ const { npm } = require("./npm.js");
  * Makes node_modules agree with package-lock.json. A stamp in it names the lockfile and the kind
  * of Node it was installed for; npm removes the folder first, so an installation cut short has none.
  */
-async function ensurePackages(root) {
+async function ensurePackages(root, node) {
   const stamp = join(root, "node_modules", ".milepost-stamp");
-  const wanted = fingerprint(root);
+  const wanted = fingerprint(root, node);
   if (read(stamp) === wanted) return;
   await withLock(join(root, ".runtime", "packages.lock"), async () => {
     if (read(stamp) === wanted) return;
@@ -21,16 +21,16 @@ async function ensurePackages(root) {
     const began = Date.now();
     rmSync(stamp, { force: true });
     const options = ["--ignore-scripts", "--include=dev", "--include=optional"];
-    await npm(root, root, ["ci", ...options]);
+    await npm(root, node, root, ["ci", ...options]);
     writeFileSync(stamp, wanted);
     note(`packages are there (${Math.round((Date.now() - began) / 1000)} s)`);
   });
 }
 
-function fingerprint(root) {
+function fingerprint(root, node) {
   const lockfile = createHash("sha256").update(readFileSync(join(root, "package-lock.json")));
-  const { platform, arch, versions } = process;
-  return `${lockfile.digest("hex")} ${platform}-${arch} abi ${versions.modules}\n`;
+  const { platform, arch } = process;
+  return `${lockfile.digest("hex")} ${platform}-${arch} node ${node.version.split(".")[0]}\n`;
 }
 
 function read(file) {

