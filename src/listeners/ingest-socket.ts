@@ -26,6 +26,9 @@ type Ending = {
   nack: ErrorCode | null;
 };
 
+/** What `ws.send` returns for a message that went over `maxBackpressure`. */
+const DROPPED = 2;
+
 const takenOver: Ending = { code: 4001, text: "taken over", nack: null };
 const notText: Ending = { code: 1003, text: "text frames only", nack: null };
 const tooBig: Ending = { code: 1009, text: "too large", nack: null };
@@ -134,18 +137,27 @@ export class IngestSocket implements Holder {
     if (ws !== null) {
       const isLast = this.#ending !== null && this.#unanswered === 0;
       const replies = this.#replies;
-      if (replies.length === 1 && !isLast) {
-        this.#replies = [];
-        ws.send(replies[0]);
-      } else {
-        this.#replies = [];
-        ws.cork(() => {
-          for (const reply of replies) ws.send(reply);
-          if (isLast) this.#sayGoodbye(ws, this.#ending as Ending);
-        });
-      }
+      this.#replies = [];
+      if (replies.length === 1 && !isLast) this.#write(ws, replies[0]);
+      else this.#writeAll(ws, replies, isLast ? this.#ending : null);
     }
     this.#settle();
+  }
+
+  /** Uncorked, each reply would be a write of its own. */
+  #writeAll(ws: UWS.WebSocket<SocketData>, replies: string[], ending: Ending | null): void {
+    ws.cork(() => {
+      for (const reply of replies) if (!this.#write(ws, reply)) return;
+      if (ending !== null) this.#sayGoodbye(ws, ending);
+    });
+  }
+
+  /** False: the client does not read, and a reply left out would make the next one wrong. */
+  #write(ws: UWS.WebSocket<SocketData>, reply: string): boolean {
+    if (ws.send(reply) !== DROPPED) return true;
+    this.#services.countClosed("slow_reader");
+    ws.close();
+    return false;
   }
 
   get #unanswered(): number {
@@ -195,19 +207,16 @@ export class IngestSocket implements Holder {
     else this.#ending = ending;
     const replies = this.#replies;
     this.#replies = [];
-    ws.cork(() => {
-      for (const reply of replies) ws.send(reply);
-      this.#sayGoodbye(ws, this.#ending as Ending);
-    });
+    this.#writeAll(ws, replies, this.#ending);
   }
 
   #sayGoodbye(ws: UWS.WebSocket<SocketData>, { code, text, nack }: Ending): void {
     this.#services.countClosed(code === 4001 ? "taken_over" : text.replaceAll(" ", "_"));
     if (nack !== null) {
       const retryAfter = retryAfterSeconds(nack);
-      ws.send(`{"nack":${this.#answered + 1},"reason":"${nack}","retryAfter":${retryAfter}}`);
+      const words = `{"nack":${this.#answered + 1},"reason":"${nack}","retryAfter":${retryAfter}}`;
+      if (!this.#write(ws, words)) return;
     }
-    // a send may have gone over maxBackpressure; uWS then closes by itself on its next turn
     ws.end(code, text);
   }
 

@@ -186,14 +186,15 @@ describe("limits", () => {
       Buffer.from([0x81, 0xfe, many.length >> 8, many.length & 0xff, 0, 0, 0, 0]),
       Buffer.from(many),
     ]);
-    const labels = { transport: "ws" };
-    while (metric(gateway.registry, "milepost_connections", labels) === 2) {
+    const labels = { transport: "ws", reason: "slow_reader" };
+    while (metric(gateway.registry, "milepost_connections_closed_total", labels) === 0) {
       frozen.send(frame);
       reader.ws.send(good);
       await reader.replied(reader.replies.length + 1);
     }
     reader.ws.send(good);
     await reader.replied(reader.replies.length + 1);
+    expect(metric(gateway.registry, "milepost_connections", { transport: "ws" })).toBe(1);
     frozen.destroy();
   });
 });
