@@ -3,7 +3,6 @@ import { Aedes, type Client } from "aedes";
 import { limits } from "../../model/limits.ts";
 import type { Delivered, Emitter } from "./emitter.ts";
 import type { Persistence } from "./persistence.ts";
-import type { Packet } from "./session.ts";
 import { matches } from "./topics.ts";
 
 type Deliver = (packet: Delivered, done: () => void) => void;
@@ -68,10 +67,16 @@ export function publish(aedes: Aedes, packet: Outgoing): Promise<void> {
 }
 
 /**
- * aedes lowers the QoS of a delivery only for a filter equal to the topic, and lets the first of
- * several matching filters decide: here it is the best of all of them [MQTT-3.3.5-1].
+ * aedes lowers the QoS of a delivery only for a filter equal to the topic, lets the first of
+ * several matching filters decide, and lets new messages overtake those it takes from the queue.
+ * Here the best of all filters decides [MQTT-3.3.5-1], and a client that is not ready yet gets
+ * everything from its queue. Returns what is to be called once it is ready.
  */
-export function mendDelivery(client: AedesClient, persistence: Persistence): void {
+export function mendDelivery(
+  client: AedesClient,
+  persistence: Persistence,
+  isReady: () => boolean,
+): () => void {
   const { deliver0, deliverQoS } = client;
   client.deliver0 = (packet, done) => {
     if (packet.qos > 0 && grantedQos(client, packet.topic) > 0) done();
@@ -79,10 +84,14 @@ export function mendDelivery(client: AedesClient, persistence: Persistence): voi
   };
   client.deliverQoS = (packet, done) => {
     if (packet.qos > 0) packet.qos = Math.min(packet.qos, grantedQos(client, packet.topic));
-    const queued = packet.qos > 0 && !client.clean && packet.retain !== true;
-    // it was in the queue when the client came, and went out from there
-    if (queued && persistence.isSent(client, packet as unknown as Packet)) done();
-    else deliverQoS(packet, done);
+    const isQueued = packet.qos > 0 && !client.clean && packet.retain !== true;
+    const isDue = !isQueued || (isReady() && persistence.isFirst(client, packet as never));
+    if (isDue) deliverQoS(packet, done);
+    else done();
+  };
+  return () => {
+    if (client.clean) return;
+    for (const packet of persistence.unsent(client)) deliverQoS(packet as never, () => {});
   };
 }
 

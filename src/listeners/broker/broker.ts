@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Duplex } from "node:stream";
 import type { MessagePort } from "node:worker_threads";
 import type { Aedes } from "aedes";
+import type { Registry } from "../../metrics/registry.ts";
 import type { LogClient } from "../../log/types.ts";
 import { MilepostError } from "../../model/errors.ts";
 import { limits } from "../../model/limits.ts";
@@ -15,10 +16,12 @@ import { mendDelivery, publish, startAedes, type AedesClient } from "./aedes.ts"
 import { CommandDelivery, COMMANDS } from "./commands.ts";
 import { Emitter } from "./emitter.ts";
 import { eachRecord, Journal } from "./journal.ts";
-import { Persistence, type Will } from "./persistence.ts";
+import { brokerMetrics, type BrokerMetrics } from "./metrics.ts";
+import { Persistence } from "./persistence.ts";
 import { Pipe, type PipeEvents } from "./pipe.ts";
 import { eachFrame, FLAG, kinds, Outbox } from "./protocol.ts";
 import { filterGranted, isDriverId, publishRefusal } from "./topics.ts";
+import type { Will } from "./wills.ts";
 
 export const MQTT_STATE = "__mqtt";
 
@@ -26,8 +29,9 @@ export type BrokerOptions = {
   log: LogClient;
   /** ms */
   now: () => number;
-  /** What an operator should hear of. */
-  report: (what: string, error: unknown) => void;
+  registry: Registry;
+  /** A line for an operator. */
+  report: (line: string) => void;
   /** A will on an ingest topic is due: to be taken as if the client had published it. */
   ingestWill: (topic: string, payload: Uint8Array, clientId: string) => void;
 };
@@ -47,24 +51,26 @@ export class Broker {
   readonly #pipes = new Set<Pipe>();
   readonly #ports: MessagePort[] = [];
   readonly #expiry: NodeJS.Timeout;
-  readonly #counts = { published: 0, qos0Dropped: 0, filtersRefused: 0, connectsRefused: 0 };
-  readonly #closedFor = new Map<string, number>();
+  readonly #metrics: BrokerMetrics;
   #aedes!: Aedes;
   /** Wills left by a crash that a worker must take, until there is one. */
   #ingestWills: [clientId: string, will: Will][] = [];
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
-    const { log, now, report } = options;
-    this.#journal = new Journal(log, MQTT_STATE, report);
-    this.#persistence = new Persistence(this.#journal, now);
+    const { log, now, registry, report } = options;
+    const metrics = brokerMetrics(registry);
+    this.#metrics = metrics;
+    this.#journal = new Journal(log, MQTT_STATE, metrics.journaled, report);
+    this.#persistence = new Persistence(this.#journal, metrics, now);
+    registry.onSnapshot(() => this.#measure());
     const target = {
       hasSubscriber: (topic: string) =>
         this.#emitter.hasListener(topic) || this.#persistence.hasSubscriber(topic),
       publish: (topic: string, payload: Uint8Array, messageExpiry: number) =>
         publish(this.#aedes, { topic, payload, qos: 1, retain: false, messageExpiry }),
     };
-    this.#commands = new CommandDelivery(log, this.#journal, target, now, report);
+    this.#commands = new CommandDelivery(log, this.#journal, target, metrics, now, report);
     this.#expiry = setInterval(() => this.#persistence.expire(), EXPIRE_EVERY_MS).unref();
   }
 
@@ -88,7 +94,10 @@ export class Broker {
       authorizeSubscribe: this.#authorizeSubscribe,
       published: this.#published,
     });
-    this.#aedes.on("error" as "closed", ((e: unknown) => this.#options.report("mqtt", e)) as never);
+    this.#aedes.on(
+      "error" as "closed",
+      ((e: unknown) => this.#options.report(`mqtt: ${String(e)}`)) as never,
+    );
     this.#aedes.on("clientReady", (client) => pipeOf(client)?.ready());
     this.#aedes.on("unsubscribe", (filters, client) => {
       for (const filter of filters) pipeOf(client)?.filters.delete(filter);
@@ -119,9 +128,12 @@ export class Broker {
     port.on("close", () => {
       for (const pipe of pipes.values()) pipe.destroy();
     });
-    for (const [clientId, will] of this.#ingestWills.splice(0)) {
-      this.#options.ingestWill(will.topic, will.payload, clientId);
-    }
+    // the caller is still starting the worker
+    setImmediate(() => {
+      for (const [clientId, will] of this.#ingestWills.splice(0)) {
+        this.#options.ingestWill(will.topic, will.payload, clientId);
+      }
+    });
   }
 
   #attach(pipes: Map<number, Pipe>, outbox: Outbox, id: number, flags: number, body: Buffer): void {
@@ -131,17 +143,15 @@ export class Broker {
         pipes.delete(id);
         this.#pipes.delete(pipe);
       },
-      refused: (_pipe, reason) => {
-        this.#closedFor.set(reason, (this.#closedFor.get(reason) ?? 0) + 1);
-      },
-      dropped: () => void this.#counts.qos0Dropped++,
+      refused: (_pipe, reason) => void this.#metrics.closed(reason).value++,
+      dropped: () => void this.#metrics.droppedQos0.value++,
     };
     const remote = body.toString("utf8", 2, end);
     const pipe = new Pipe(id, remote, (flags & FLAG) !== 0, outbox, events);
     pipes.set(id, pipe);
     this.#pipes.add(pipe);
     const client = this.#aedes.handle(pipe as Duplex) as unknown as AedesClient;
-    mendDelivery(client, this.#persistence);
+    pipe.onReady = mendDelivery(client, this.#persistence, () => pipe.isReady);
     pipe.start(body.subarray(end));
   }
 
@@ -158,18 +168,13 @@ export class Broker {
     return place;
   }
 
-  /** Counts since the start, but for the sizes of what is kept. */
-  metrics(): BrokerMetrics {
-    return {
-      connections: this.#pipes.size,
-      ...this.#persistence.sizes,
-      ...this.#persistence.counts,
-      ...this.#counts,
-      journalRecords: this.#journal.recordsWritten,
-      journalWaiting: this.#journal.waiting,
-      commands: { ...this.#commands.counts },
-      closedFor: Object.fromEntries(this.#closedFor),
-    };
+  #measure(): void {
+    const { sessions, queued, queuedBytes, retained } = this.#persistence.sizes;
+    this.#metrics.clients.value = this.#pipes.size;
+    this.#metrics.sessions.value = sessions;
+    this.#metrics.queued.value = queued;
+    this.#metrics.queuedBytes.value = queuedBytes;
+    this.#metrics.retained.value = retained;
   }
 
   /** Closes all connections (their wills are published) and writes what waits. */
@@ -178,7 +183,7 @@ export class Broker {
     clearInterval(this.#expiry);
     for (const pipe of this.#pipes) pipe.destroy();
     await nextTurn(); // the wills are on their way
-    await this.#journal.flushed().catch((e) => this.#options.report("mqtt", e));
+    await this.#journal.flushed().catch(() => {});
     await nextTurn();
     await new Promise<void>((resolve) => this.#aedes.close(resolve));
     await this.#journal.close();
@@ -206,7 +211,7 @@ export class Broker {
   ): void => {
     const pipe = pipeOf(client);
     if (pipe === undefined || pipe.refusal !== 0) {
-      this.#counts.connectsRefused++;
+      this.#metrics.refusedConnect.value++;
       const error = Object.assign(new Error("refused"), { returnCode: pipe?.refusal ?? 5 });
       return done(error, false);
     }
@@ -240,7 +245,7 @@ export class Broker {
       pipe.filters.add(sub.topic);
       return done(null, sub);
     }
-    this.#counts.filtersRefused++;
+    this.#metrics.refusedFilter.value++;
     this.#persistence.refused.add(sub);
     done(null, null);
   };
@@ -255,32 +260,11 @@ export class Broker {
 
   /** The message is stored and given out. */
   readonly #published = (packet: PublishPacket, client: AedesClient | null, done: Done): void => {
-    this.#counts.published++;
+    this.#metrics.published.value++;
     if (client !== null && packet.qos === 1) pipeOf(client)?.release(packet.messageId);
     setImmediate(done); // the next packet of this client in the next turn: others come between
   };
 }
-
-export type BrokerMetrics = {
-  connections: number;
-  sessions: number;
-  queued: number;
-  queuedBytes: number;
-  retained: number;
-  queuedDropped: number;
-  queuedExpired: number;
-  retainedRefused: number;
-  sessionsEvicted: number;
-  published: number;
-  qos0Dropped: number;
-  filtersRefused: number;
-  connectsRefused: number;
-  journalRecords: number;
-  journalWaiting: number;
-  commands: { delivered: number; expired: number; noSession: number; invalid: number };
-  /** Connections the broker has closed, by reason. */
-  closedFor: Record<string, number>;
-};
 
 function pipeOf(client: { conn: unknown }): Pipe | undefined {
   return client.conn instanceof Pipe ? client.conn : undefined;

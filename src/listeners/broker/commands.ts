@@ -6,6 +6,7 @@
 import type { LogClient, LogRecord } from "../../log/types.ts";
 import { limits } from "../../model/limits.ts";
 import type { Journal } from "./journal.ts";
+import type { BrokerMetrics } from "./metrics.ts";
 import { decodeStored, encodeStored } from "./stored.ts";
 import { isDriverId } from "./topics.ts";
 
@@ -28,24 +29,26 @@ export class CommandDelivery {
   readonly #log: LogClient;
   readonly #journal: Journal;
   readonly #target: CommandTarget;
+  readonly #metrics: BrokerMetrics;
   readonly #now: () => number;
-  readonly #report: (what: string, error: unknown) => void;
+  readonly #report: (line: string) => void;
   readonly #positions = new Map<number, Position>();
   readonly #partitions = new Map<number, Partition>();
   #stopListening: () => void = () => {};
   #stopped = false;
-  readonly counts = { delivered: 0, expired: 0, noSession: 0, invalid: 0 };
 
   constructor(
     log: LogClient,
     journal: Journal,
     target: CommandTarget,
+    metrics: BrokerMetrics,
     now: () => number,
-    report: (what: string, error: unknown) => void,
+    report: (line: string) => void,
   ) {
     this.#log = log;
     this.#journal = journal;
     this.#target = target;
+    this.#metrics = metrics;
     this.#now = now;
     this.#report = report;
   }
@@ -92,7 +95,7 @@ export class CommandDelivery {
       try {
         await this.#deliver(partition, state);
       } catch (error) {
-        this.#report("commands", error);
+        this.#report(`commands: ${String(error)}`);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
         state.next = -1; // back to what is journaled
         state.wanted = true;
@@ -108,11 +111,14 @@ export class CommandDelivery {
     if (this.#positions.get(partition)?.topicId !== topicId) state.next = -1;
     if (state.next < 0) state.next = await this.#firstOffset(partition, topicId);
     for (;;) {
+      if (this.#stopped) return;
       const got = await this.#log.read(COMMANDS, partition, state.next, READ_BYTES);
       const records = got.records.filter((r) => r.offset >= state.next);
       await this.#publishAll(records);
-      if (this.#stopped || got.next <= state.next) return;
-      state.next = got.next;
+      if (this.#stopped) return;
+      const next = Math.max(got.next, Math.min(state.next + 1, got.highWatermark));
+      if (next === state.next) return;
+      state.next = next;
       this.#positions.set(partition, { topicId, next: state.next });
       this.#journal.set(`o/${COMMANDS}/${partition}`, encodeStored({ topicId, next: state.next }));
       if (state.next >= got.highWatermark) return;
@@ -151,21 +157,21 @@ export class CommandDelivery {
   async #publish(driver: string, record: LogRecord): Promise<void> {
     const { value, timestamp } = record;
     if (value === null || !isDriverId(driver)) {
-      this.counts.invalid++;
+      this.#metrics.commandInvalid.value++;
       return;
     }
     const expires = timestamp + limits.commandAgeMsMax;
     if (expires <= this.#now()) {
-      this.counts.expired++;
+      this.#metrics.commandExpired.value++;
       return;
     }
     const topics = topicsOf(driver).filter((topic) => this.#target.hasSubscriber(topic));
     if (topics.length === 0) {
-      this.counts.noSession++;
+      this.#metrics.commandNoSession.value++;
       return;
     }
     for (const topic of topics) await this.#target.publish(topic, value, expires);
-    this.counts.delivered++;
+    this.#metrics.commandDelivered.value++;
   }
 }
 

@@ -14,24 +14,25 @@ type Waiter = { resolve(): void; reject(error: unknown): void };
 export class Journal {
   readonly #log: LogClient;
   readonly #topic: string;
-  readonly #report: (what: string, error: unknown) => void;
+  readonly #report: (line: string) => void;
+  readonly #written: { value: number };
   #dirty = new Map<string, Buffer | null>();
   #waiters: Waiter[] = [];
   #busy = false;
   #failing = false;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
-  recordsWritten = 0;
 
-  constructor(log: LogClient, topic: string, report: (what: string, error: unknown) => void) {
+  constructor(
+    log: LogClient,
+    topic: string,
+    written: { value: number },
+    report: (line: string) => void,
+  ) {
     this.#log = log;
     this.#topic = topic;
+    this.#written = written;
     this.#report = report;
-  }
-
-  /** Keys whose newest value is not in the log yet. */
-  get waiting(): number {
-    return this.#dirty.size;
   }
 
   set(key: string, value: Buffer): void {
@@ -56,7 +57,7 @@ export class Journal {
     this.#closed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
-    await this.flushed().catch((error) => this.#report("mqtt journal", error));
+    await this.flushed().catch((error) => this.#report(`${this.#topic}: ${String(error)}`));
   }
 
   #put(key: string, value: Buffer | null): void {
@@ -81,7 +82,7 @@ export class Journal {
     try {
       for (const records of chunks(batch)) {
         await this.#log.append(this.#topic, records);
-        this.recordsWritten += records.length;
+        this.#written.value += records.length;
       }
       this.#failing = false;
     } catch (e) {
@@ -99,7 +100,7 @@ export class Journal {
 
   /** What could not be written is tried again, but for keys that have changed since. */
   #failed(batch: Map<string, Buffer | null>, error: unknown): void {
-    if (!this.#failing) this.#report("mqtt journal", error);
+    if (!this.#failing) this.#report(`${this.#topic}: ${String(error)}`);
     this.#failing = true;
     for (const [key, value] of batch) if (!this.#dirty.has(key)) this.#dirty.set(key, value);
     if (this.#closed) return;
@@ -140,8 +141,7 @@ export async function eachRecord(
       for (const r of got.records) {
         if (r.offset >= next && r.key !== null) take(Buffer.from(r.key).toString(), r.value);
       }
-      if (got.next <= next) break;
-      next = got.next;
+      next = Math.max(got.next, next + 1); // compaction leaves gaps
     }
   }
 }

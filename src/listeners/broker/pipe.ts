@@ -36,6 +36,7 @@ export class Pipe extends Duplex {
   filtersInPacket = 0;
   /** The CONNACK says so; aedes forgets sessions without a subscription. */
   sessionPresent = false;
+  onReady: () => void = () => {};
   /** CONNACK code to refuse the client with, or 0. */
   refusal = 0;
 
@@ -81,6 +82,7 @@ export class Pipe extends Duplex {
   /** After the CONNACK and the queued messages: from here on aedes takes packets. */
   ready(): void {
     this.#ready = true;
+    this.onReady();
   }
 
   get isReady(): boolean {

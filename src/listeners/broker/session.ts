@@ -11,7 +11,10 @@ export type Subscription = {
   subscriptionIdentifier?: number;
 };
 
-/** A packet as aedes builds it; `cmd` is `publish` or, between PUBREC and PUBCOMP, `pubrel`. */
+/**
+ * A packet as aedes builds it. Between PUBREC and PUBCOMP a queued one has but a `cmd` of `pubrel`
+ * and its `messageId`.
+ */
 export type Packet = {
   cmd: string;
   topic: string;
@@ -43,8 +46,10 @@ export class Session {
   /** Oldest first: not sent yet, or not acknowledged by the client. */
   queue: Queued[] = [];
   queuedBytes = 0;
-  /** Ordinal of the present or last connection. */
+  /** Ordinal of the present or last connection; 0: none since the start. */
   connection = 0;
+  /** While the journal is read: there are messages, but no session. */
+  ended = false;
 
   constructor(id: string) {
     this.id = id;
@@ -71,11 +76,12 @@ export class Session {
     return true;
   }
 
-  byMessageId(messageId: number): Queued | undefined {
+  byMessageId(messageId: number | undefined): Queued | undefined {
     return this.queue.find((m) => m.packet.messageId === messageId);
   }
 
-  byCounter(brokerId: string | undefined, brokerCounter: number | undefined): Queued | undefined {
+  byCounter({ brokerId, brokerCounter }: Packet): Queued | undefined {
+    if (brokerCounter === undefined) return undefined; // a PUBREL
     return this.queue.find(
       ({ packet }) => packet.brokerCounter === brokerCounter && packet.brokerId === brokerId,
     );

@@ -1,5 +1,7 @@
 /** What the values in `__mqtt` look like: u32 length of a JSON head, the head, then a payload. */
 
+import type { Packet } from "./session.ts";
+
 export type StoredHead = {
   /** ms; the payload is worthless after it. */
   expires?: number;
@@ -10,6 +12,8 @@ export type StoredHead = {
   pubrel?: boolean;
   [field: string]: unknown;
 };
+
+export type Stored = { head: StoredHead; payload: Buffer };
 
 const NOTHING = Buffer.alloc(0);
 
@@ -23,7 +27,7 @@ export function encodeStored(head: StoredHead, payload: Uint8Array = NOTHING): B
 }
 
 /** Null when the value is none of ours. The payload is a copy. */
-export function decodeStored(value: Uint8Array): { head: StoredHead; payload: Buffer } | null {
+export function decodeStored(value: Uint8Array): Stored | null {
   const b = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (b.length < 4) return null;
   const end = 4 + b.readUInt32LE(0);
@@ -35,4 +39,9 @@ export function decodeStored(value: Uint8Array): { head: StoredHead; payload: Bu
   } catch {
     return null;
   }
+}
+
+export function packetOf({ head, payload }: Stored): Packet {
+  const { topic = "", qos = 0, retain = false } = head;
+  return { cmd: "publish", topic, payload, qos, retain, dup: false };
 }

@@ -1,6 +1,7 @@
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { afterEach, expect, test } from "vitest";
 import { Broker, type BrokerOptions } from "../../../src/listeners/broker/broker.ts";
+import { Registry } from "../../../src/metrics/registry.ts";
 import { ArrayLog } from "./array-log.ts";
 import { Bridge } from "./bridge.ts";
 
@@ -17,7 +18,8 @@ async function start(log = newLog(), options: Partial<BrokerOptions> = {}): Prom
   const broker = await Broker.open({
     log,
     now: Date.now,
-    report: (what, error) => reports.push(`${what}: ${String(error)}`),
+    registry: new Registry(),
+    report: (line) => reports.push(line),
     ingestWill: (topic, payload, id) => wills.push([topic, Buffer.from(payload).toString(), id]),
     ...options,
   });
