@@ -3,7 +3,8 @@
  * field of ours is kept as it is; what is wrong in an optional field is kept as `raw.{field}`.
  *
  * Decided here, where the contract is silent:
- * - `ts` takes the forms of `timestamp` too: a time below 10^11 ms is no fix, so it is seconds.
+ * - `ts` takes the forms of `timestamp` too: below 10^11 it would be a fix before March 1973, so it
+ *   is seconds.
  * - A field and its alias together: the field counts. If the alias says something else it is kept
  *   as `raw.{alias}`, flag `field`.
  * - `flags` from a device would pass for ours: kept as `raw.flags`, flag `field`.
@@ -57,7 +58,7 @@ export class Rewrite {
   /** The canonical text; `jump` is known only to who keeps the previous fix. */
   text(flags: number): string {
     const { ts, lat, lon } = this;
-    let text = `{"id":${JSON.stringify(this.id)},"ts":${ts},"lat":${num(lat)},"lon":${num(lon)}`;
+    let text = `{"id":${JSON.stringify(this.id)},"ts":${ts},"lat":${lat},"lon":${lon}`;
     for (const name of optionalFields) {
       const value = this.#fields.get(name);
       if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
@@ -166,9 +167,4 @@ function same(name: string, a: unknown, b: unknown): boolean {
 
 function member(name: string, value: unknown): string {
   return `,${JSON.stringify(name)}:${JSON.stringify(value)}`;
-}
-
-/** Also writes -0, which JSON has and template strings lose. */
-function num(value: number): string {
-  return Object.is(value, -0) ? "-0" : String(value);
 }

@@ -5,7 +5,8 @@
  * the slow way (`ping.ts`), which alone knows reasons.
  *
  * Bounds: the last byte is checked to be `}` first. No literal below holds one and no number does,
- * so only the loops over strings must look at `end`.
+ * so only the loops over strings must look at `end`. (`undefined - 0x30 >>> 0` is 0, a digit: a
+ * loop over digits must not reach the end of the buffer.)
  */
 import { knownNames, latMax, lonMax, type Range, ranges } from "./fields.ts";
 import { limits } from "../model/limits.ts";
@@ -85,13 +86,13 @@ export class CanonicalScanner {
     if (high < 1 || high > 9) return 0;
     for (let p = start + 1; p < start + 7; p++) {
       const d = b[p] - 0x30;
-      if (d >>> 0 > 9) return 0;
+      if (!(d >= 0 && d <= 9)) return 0;
       high = high * 10 + d;
     }
     let low = 0;
     for (let p = start + 7; p < start + 13; p++) {
       const d = b[p] - 0x30;
-      if (d >>> 0 > 9) return 0;
+      if (!(d >= 0 && d <= 9)) return 0;
       low = low * 10 + d;
     }
     this.ts = high * 1_000_000 + low;
@@ -104,11 +105,11 @@ export class CanonicalScanner {
     if (b[p] === 0x2d) p++;
     const first = p;
     let d = b[p] - 0x30;
-    if (d >>> 0 > 9) return 0;
+    if (!(d >= 0 && d <= 9)) return 0;
     let m = d;
     p++;
     if (d !== 0) {
-      while ((d = b[p] - 0x30) >>> 0 <= 9) {
+      while ((d = b[p] - 0x30) >= 0 && d <= 9) {
         m = (Math.imul(m, 10) + d) | 0;
         p++;
       }
@@ -117,7 +118,7 @@ export class CanonicalScanner {
     let fraction = 0;
     if (b[p] === 0x2e) {
       const point = p++;
-      while ((d = b[p] - 0x30) >>> 0 <= 9) {
+      while ((d = b[p] - 0x30) >= 0 && d <= 9) {
         m = (Math.imul(m, 10) + d) | 0;
         p++;
       }
@@ -152,7 +153,7 @@ export class CanonicalScanner {
     let p = e + 1;
     if (b[p] === 0x2b || b[p] === 0x2d) p++;
     const first = p;
-    while ((b[p] - 0x30) >>> 0 <= 9) p++;
+    while (b[p] >= 0x30 && b[p] <= 0x39) p++;
     if (p === first) return 0;
     this.#number = Number(text(b, start, p));
     return p;
@@ -244,7 +245,7 @@ function sameRange(b: Uint8Array, at: number, start: number, end: number): boole
 /** `seq`: up to 15 digits; larger ones are for the slow way. */
 function count(b: Uint8Array, start: number): number {
   let p = start;
-  while (p < start + 15 && (b[p] - 0x30) >>> 0 <= 9) p++;
+  while (p < start + 15 && b[p] >= 0x30 && b[p] <= 0x39) p++;
   if (p === start || (b[start] === 0x30 && p > start + 1)) return 0;
   return b[p] === COMMA || b[p] === CLOSE ? p : 0;
 }

@@ -23,6 +23,7 @@ export class JsonSkipper {
     let depth = 0;
     let p = start;
     for (;;) {
+      if (p >= end) return -1;
       const c = b[p];
       if (c === 0x22) {
         p = skipString(b, p, end);
@@ -133,7 +134,7 @@ function skipScalar(b: Uint8Array, start: number): number {
 
 function skipDigits(b: Uint8Array, start: number): number {
   let p = start;
-  while ((b[p] - 0x30) >>> 0 <= 9) p++;
+  while (b[p] >= 0x30 && b[p] <= 0x39) p++;
   return p === start ? -1 : p;
 }
 
