@@ -449,14 +449,17 @@ static double ownCpuSeconds(void) {
   return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
 }
 
-// What all processes of the machine have used, to see what others took during a run.
+// What all processes of the machine have used, and what the hypervisor withheld from it: to see
+// what others took during a run.
 static double machineCpuSeconds(void) {
-  unsigned long user, nice, system, idleTicks, wait, irq, softirq;
+  unsigned long ticks[8], sum = 0; // user nice system idle iowait irq softirq steal
   FILE *f = fopen("/proc/stat", "r");
-  int n = f ? fscanf(f, "cpu %lu %lu %lu %lu %lu %lu %lu", &user, &nice, &system, &idleTicks, &wait,
-                     &irq, &softirq) : 0;
+  int n = f ? fscanf(f, "cpu %lu %lu %lu %lu %lu %lu %lu %lu", ticks, ticks + 1, ticks + 2,
+                     ticks + 3, ticks + 4, ticks + 5, ticks + 6, ticks + 7) : 0;
   if (f) fclose(f);
-  return n == 7 ? (double)(user + nice + system + irq + softirq) / sysconf(_SC_CLK_TCK) : 0;
+  for (int i = 0; i < n; i++)
+    if (i != 3 && i != 4) sum += ticks[i];
+  return (double)sum / sysconf(_SC_CLK_TCK);
 }
 
 typedef struct { double own, server, machine, rss; uint64_t sent, acked, at; } Sample;

@@ -26,7 +26,7 @@ export type Report = {
   maxMs: number;
   generatorCpuS: number;
   serverCpuS: number;
-  /** What every other process of the machine used meanwhile. */
+  /** What other processes used meanwhile, and what the hypervisor withheld. */
   othersCpuS: number;
   serverUsPerMessage: number;
   serverRssBytes: [number, number];
