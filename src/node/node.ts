@@ -42,6 +42,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const lock = await lockDirectory(options.dataDir);
   const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
   const devicePort = await probePort("device", options.host, options.devicePort);
+  const adminPort = await probePort("admin", options.adminHost, options.adminPort);
 
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => (exit = resolve));
@@ -88,7 +89,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   }
 
   const backend = new NodeBackend(log, broker, () => snapshots(registry, workers));
-  const admin = await startAdmin({ host: options.adminHost, port: options.adminPort }, backend);
+  const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
 
   const ready: Ready = {
     node: 1,
