@@ -12,7 +12,15 @@ const RADIANS = Math.PI / 180;
  */
 const MARGIN = 1e-7;
 
-const ROWS_LARGEST = 65_536;
+/** Cells whose sides are kept: a large city has 100 of resolution 6. */
+const CELLS_MAX = 4096;
+
+type Cell = {
+  /** Lower-case hex in ASCII. */
+  key: Uint8Array;
+  /** Unit normals of the great circles its sides lie on. */
+  sides: Vector[];
+};
 
 /**
  * Cells of one resolution. Rows are picked by a hash of the driver; drivers that share one only
@@ -23,9 +31,11 @@ export class CellCache {
   readonly #mask: number;
   /** Per row: latitude, longitude, reach in degrees. */
   readonly #circles: Float64Array;
-  readonly #cells: Uint8Array[] = [];
+  readonly #keys: Uint8Array[] = [];
+  #cells = new Map<string, Cell>();
 
-  constructor(resolution: number, rows = ROWS_LARGEST) {
+  /** `rows`: a power of two, about the drivers to be kept. */
+  constructor(resolution: number, rows = 65_536) {
     this.resolution = resolution;
     this.#mask = rows - 1;
     this.#circles = new Float64Array(rows * 3);
@@ -40,33 +50,44 @@ export class CellCache {
     const circles = this.#circles;
     const at = row * 3;
     const away = Math.abs(lat - circles[at]) + Math.abs(lon - circles[at + 1]);
-    if (away < circles[at + 2]) return this.#cells[row];
-    const index = latLngToCell(lat, lon, this.resolution);
-    const cell = Buffer.from(index, "latin1");
+    if (away < circles[at + 2]) return this.#keys[row];
+    const cell = this.#find(latLngToCell(lat, lon, this.resolution));
     circles[at] = lat;
     circles[at + 1] = lon;
-    circles[at + 2] = reachDegrees(index, lat, lon);
-    this.#cells[row] = cell;
+    circles[at + 2] = reachDegrees(cell.sides, lat, lon);
+    this.#keys[row] = cell.key;
+    return cell.key;
+  }
+
+  #find(index: string): Cell {
+    let cell = this.#cells.get(index);
+    if (cell === undefined) {
+      if (this.#cells.size === CELLS_MAX) this.#cells = new Map();
+      cell = { key: Buffer.from(index, "latin1"), sides: sidesOf(index) };
+      this.#cells.set(index, cell);
+    }
     return cell;
   }
 }
 
-/**
- * How far a point may move without leaving its cell. The sides are great circles (H3 is gnomonic
- * on each face), so it is the least distance to one of them.
- */
-function reachDegrees(index: string, lat: number, lon: number): number {
-  const corners = cellToBoundary(index).map(([cornerLat, cornerLon]) => unit(cornerLat, cornerLon));
-  const point = unit(lat, lon);
-  let least = Math.PI / 2;
+/** The sides of a cell are arcs of great circles: H3 is gnomonic on each face. */
+function sidesOf(index: string): Vector[] {
+  const corners = cellToBoundary(index).map(([lat, lon]) => unit(lat, lon));
+  const sides: Vector[] = [];
   for (const [i, a] of corners.entries()) {
-    const normal = cross(a, corners[(i + 1) % corners.length]);
-    const length = Math.hypot(...normal);
-    if (length === 0) continue;
-    const sine = Math.abs(dot(normal, point)) / length;
-    least = Math.min(least, Math.asin(Math.min(1, sine)));
+    const [x, y, z] = cross(a, corners[(i + 1) % corners.length]);
+    const length = Math.hypot(x, y, z);
+    if (length > 0) sides.push([x / length, y / length, z / length]);
   }
-  return Math.max(0, least - MARGIN) / RADIANS;
+  return sides;
+}
+
+/** How far a point may move without crossing a side: the least distance to one of their circles. */
+function reachDegrees(sides: Vector[], lat: number, lon: number): number {
+  const [x, y, z] = unit(lat, lon);
+  let sine = 1;
+  for (const [nx, ny, nz] of sides) sine = Math.min(sine, Math.abs(nx * x + ny * y + nz * z));
+  return Math.max(0, Math.asin(sine) - MARGIN) / RADIANS;
 }
 
 type Vector = [number, number, number];
@@ -82,8 +103,4 @@ function unit(lat: number, lon: number): Vector {
 
 function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
   return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
-}
-
-function dot([ax, ay, az]: Vector, [bx, by, bz]: Vector): number {
-  return ax * bx + ay * by + az * bz;
 }

@@ -48,11 +48,11 @@ describe("walks never get a cell other than H3's own", () => {
   ];
   test.each(starts)("%s", (_where, startLat, startLon) => {
     const next = random(7);
-    for (const resolution of [0, 4, 5, 6, 7, 9, 15]) {
+    for (const resolution of [0, 4, 6, 9, 15]) {
       const cells = new CellCache(resolution, 16);
       const stride = 0.5 / 2.65 ** resolution;
       let [lat, lon] = [startLat, startLon];
-      for (let i = 0; i < 3000; i++) {
+      for (let i = 0; i < 2000; i++) {
         lat += (next() - 0.5) * stride;
         lon += ((next() - 0.5) * stride) / Math.max(0.01, Math.cos((lat * Math.PI) / 180));
         lat = Math.max(-90, Math.min(90, lat));
@@ -71,9 +71,10 @@ test("any points of the world, through one row", () => {
   const next = random(11);
   for (const resolution of [0, 1, 2, 3]) {
     const cells = new CellCache(resolution, 1);
-    for (let i = 0; i < 20_000; i++) {
+    for (let i = 0; i < 5000; i++) {
       const [lat, lon] = [next() * 180 - 90, next() * 360 - 180];
-      expect(text(cells.cellOf(i, lat, lon))).toBe(latLngToCell(lat, lon, resolution));
+      const cell = text(cells.cellOf(i, lat, lon));
+      if (cell !== latLngToCell(lat, lon, resolution)) expect.fail(`${lat},${lon}: ${cell}`);
     }
   }
 });
