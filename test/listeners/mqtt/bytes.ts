@@ -4,7 +4,11 @@ import net from "node:net";
 export const bytes = (...parts: (number | string | Uint8Array | number[])[]): Buffer =>
   Buffer.concat(
     parts.map((p) =>
-      typeof p === "number" ? Buffer.of(p) : typeof p === "string" ? Buffer.from(p) : Buffer.from(p),
+      typeof p === "number"
+        ? Buffer.of(p)
+        : typeof p === "string"
+          ? Buffer.from(p)
+          : Buffer.from(p),
     ),
   );
 
