@@ -1,39 +1,24 @@
 import mqtt, { type IClientOptions, type MqttClient } from "mqtt";
 import { afterEach, expect, test } from "vitest";
-import { Broker, type BrokerOptions } from "../../../src/listeners/broker/broker.ts";
-import { Registry } from "../../../src/metrics/registry.ts";
-import { ArrayLog } from "./array-log.ts";
+import type { LogClient } from "../../../src/log/types.ts";
 import { Bridge } from "./bridge.ts";
+import { openBroker } from "./open-broker.ts";
+import { newLog } from "./real-log.ts";
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-type Started = { broker: Broker; url: string; reports: string[]; wills: string[][] };
-
-async function start(log = newLog(), options: Partial<BrokerOptions> = {}): Promise<Started> {
-  const reports: string[] = [];
-  const wills: string[][] = [];
-  const broker = await Broker.open({
-    log,
-    now: Date.now,
-    registry: new Registry(),
-    report: (line) => reports.push(line),
-    ingestWill: (topic, payload, id) => wills.push([topic, Buffer.from(payload).toString(), id]),
-    ...options,
-  });
-  const bridge = new Bridge(broker);
+async function start(log?: LogClient) {
+  const opened = await openBroker(log ?? (await newLog()));
+  const bridge = new Bridge(opened.broker);
   const url = await bridge.listen();
   closing.push(async () => {
     await bridge.close();
-    await broker.close();
+    await opened.close();
   });
-  return { broker, url, reports, wills };
-}
-
-function newLog(): ArrayLog {
-  return new ArrayLog({ __mqtt: 16, commands: 4 });
+  return { ...opened, url };
 }
 
 async function connect(url: string, options: IClientOptions = {}): Promise<MqttClient> {
@@ -101,7 +86,7 @@ test("a thousand pipelined messages of each QoS keep their order", async () => {
 });
 
 test("a persistent session gets what came while it was away, across a restart", async () => {
-  const log = newLog();
+  const log = await newLog();
   const first = await start(log);
   const session = { clientId: "van-1", clean: false };
   const away = await connect(first.url, session);

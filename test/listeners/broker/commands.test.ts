@@ -1,7 +1,8 @@
 import { afterEach, expect, test } from "vitest";
 import type { LogClient } from "../../../src/log/types.ts";
 import { limits } from "../../../src/model/limits.ts";
-import { newLog, openBroker } from "./open-broker.ts";
+import { openBroker } from "./open-broker.ts";
+import { newLog } from "./real-log.ts";
 import { RawLink, type RawClient } from "./raw-client.ts";
 
 const closing: (() => Promise<unknown> | void)[] = [];
@@ -45,7 +46,7 @@ async function payloads(client: RawClient, n: number): Promise<string[]> {
 const numbers = (n: number): string[] => Array.from({ length: n }, (_, i) => `${i}`);
 
 test("commands reach a connected device in offset order, untouched, at QoS min(1, granted)", async () => {
-  const { raw, broker } = await start(newLog());
+  const { raw, broker } = await start(await newLog());
   const devices = [];
   for (const qos of [0, 1, 2]) {
     const clientId = `q${qos}`;
@@ -68,7 +69,7 @@ test("commands reach a connected device in offset order, untouched, at QoS min(1
 });
 
 test("commands wait for a session that is away, across a restart", async () => {
-  const log = newLog();
+  const log = await newLog();
   const first = await start(log);
   (await device(first.raw, "fleet/d1/cmd")).detach(true);
   for (const n of numbers(10)) await first.broker.command("d1", Buffer.from(n));
@@ -94,7 +95,7 @@ test("commands wait for a session that is away, across a restart", async () => {
 });
 
 test("an OwnTracks device gets them on its own topic", async () => {
-  const { raw, broker } = await start(newLog());
+  const { raw, broker } = await start(await newLog());
   const phone = await device(raw, "owntracks/ann/phone/cmd");
   const other = await device(raw, "owntracks/ann:x/phone/cmd", { clientId: "other" });
   await broker.command("ann:phone", Buffer.from("one"));
@@ -104,7 +105,7 @@ test("an OwnTracks device gets them on its own topic", async () => {
 });
 
 test("too old, nobody there, no driver: skipped and counted", async () => {
-  const log = newLog();
+  const log = await newLog();
   const now = Date.now();
   const timestamp = now - limits.commandAgeMsMax;
   const key = Buffer.from("d1");
@@ -126,7 +127,7 @@ test("too old, nobody there, no driver: skipped and counted", async () => {
 
 test("a command's 24 hours begin when it was given", async () => {
   let now = Date.now();
-  const log = newLog();
+  const log = await newLog();
   const first = await start(log, () => now);
   (await device(first.raw, "fleet/d1/cmd")).detach(true);
   const timestamp = now - limits.commandAgeMsMax + 60_000;
@@ -140,7 +141,7 @@ test("a command's 24 hours begin when it was given", async () => {
 });
 
 test("command() refuses bad drivers and large payloads", async () => {
-  const { broker } = await start(newLog());
+  const { broker } = await start(await newLog());
   for (const driver of ["", "a/b", "a+", "#", "a\n", "x".repeat(129)]) {
     await expect(broker.command(driver, Buffer.from("x"))).rejects.toThrow("driver id");
   }

@@ -1,6 +1,5 @@
 import { Broker, type BrokerOptions } from "../../../src/listeners/broker/broker.ts";
 import { Registry } from "../../../src/metrics/registry.ts";
-import { ArrayLog } from "./array-log.ts";
 
 export type Opened = {
   broker: Broker;
@@ -12,12 +11,8 @@ export type Opened = {
   close(): Promise<void>;
 };
 
-export function newLog(): ArrayLog {
-  return new ArrayLog({ __mqtt: 16, commands: 4 });
-}
-
 export async function openBroker(
-  log: BrokerOptions["log"] = newLog(),
+  log: BrokerOptions["log"],
   options: Partial<BrokerOptions> = {},
 ): Promise<Opened> {
   const reports: string[] = [];

@@ -1,12 +1,12 @@
 /** aedes-persistence's own suite, on ours. */
 import assert from "node:assert";
 import abstractPersistence from "aedes-persistence/abstract.js";
-import { test } from "vitest";
+import { onTestFinished, test } from "vitest";
 import { Journal } from "../../../src/listeners/broker/journal.ts";
 import { brokerMetrics } from "../../../src/listeners/broker/metrics.ts";
 import { Persistence } from "../../../src/listeners/broker/persistence.ts";
 import { Registry } from "../../../src/metrics/registry.ts";
-import { ArrayLog } from "./array-log.ts";
+import { newLog } from "./real-log.ts";
 
 type Suite = (context: unknown) => Promise<void>;
 
@@ -24,8 +24,9 @@ abstractPersistence({
   testAsync: true,
   persistence: async () => {
     const metrics = brokerMetrics(new Registry());
-    const log = new ArrayLog({ __mqtt: 16 });
+    const log = await newLog();
     const journal = new Journal(log, "__mqtt", metrics.journaled, assert.fail);
+    onTestFinished(() => journal.close());
     return new Persistence(journal, metrics, Date.now);
   },
 });

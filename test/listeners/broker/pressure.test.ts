@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from "vitest";
 import { limits } from "../../../src/model/limits.ts";
-import { newLog, openBroker } from "./open-broker.ts";
+import { openBroker } from "./open-broker.ts";
+import { newLog } from "./real-log.ts";
 import { RawLink, type RawClient } from "./raw-client.ts";
 
 const closing: (() => Promise<unknown> | void)[] = [];
@@ -9,7 +10,7 @@ afterEach(async () => {
 });
 
 async function start() {
-  const opened = await openBroker(newLog());
+  const opened = await openBroker(await newLog());
   const raw = new RawLink(opened.broker);
   closing.push(opened.close, () => raw.close());
   const value = (name: string, label: string): number => {

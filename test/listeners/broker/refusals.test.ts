@@ -3,8 +3,10 @@ import mqttPacket, { type Packet } from "mqtt-packet";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { limits } from "../../../src/model/limits.ts";
 import { openBroker, type Opened } from "./open-broker.ts";
+import { openLog, type TestLog } from "./real-log.ts";
 import { RawLink, type RawClient } from "./raw-client.ts";
 
+let log: TestLog;
 let opened: Opened;
 let raw: RawLink;
 const unhandled: unknown[] = [];
@@ -12,7 +14,8 @@ const note = (e: unknown): void => void unhandled.push(e);
 
 beforeAll(async () => {
   process.on("unhandledRejection", note);
-  opened = await openBroker();
+  log = await openLog();
+  opened = await openBroker(log);
   raw = new RawLink(opened.broker);
 });
 
@@ -24,6 +27,7 @@ afterEach(() => {
 afterAll(async () => {
   raw.close();
   await opened.close();
+  log.stop();
   process.off("unhandledRejection", note);
 });
 

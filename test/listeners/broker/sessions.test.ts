@@ -2,7 +2,8 @@ import { afterEach, expect, test } from "vitest";
 import { limits } from "../../../src/model/limits.ts";
 import type { LogClient } from "../../../src/log/types.ts";
 import type { BrokerOptions } from "../../../src/listeners/broker/broker.ts";
-import { newLog, openBroker, type Opened } from "./open-broker.ts";
+import { openBroker, type Opened } from "./open-broker.ts";
+import { newLog } from "./real-log.ts";
 import { RawLink, type RawClient } from "./raw-client.ts";
 
 const closing: (() => Promise<unknown> | void)[] = [];
@@ -52,7 +53,7 @@ async function settled(client: RawClient): Promise<void> {
 const van = { clientId: "van", clean: false };
 
 test("an unacknowledged message comes again with DUP and its packet id", async () => {
-  const node = await start(newLog());
+  const node = await start(await newLog());
   const first = await node.client(van);
   await subscribe(first, "jobs");
   await publish(await node.client(), "jobs", "one");
@@ -70,7 +71,7 @@ test("an unacknowledged message comes again with DUP and its packet id", async (
 });
 
 test("a QoS 2 exchange goes on where a restart cut it", async () => {
-  const log = newLog();
+  const log = await newLog();
   const node = await start(log);
   const first = await node.client(van);
   await subscribe(first, "jobs", 2);
@@ -100,7 +101,7 @@ test("a QoS 2 exchange goes on where a restart cut it", async () => {
 
 test("a queue holds the newest 100, for 24 hours", async () => {
   let now = 1_000_000;
-  const log = newLog();
+  const log = await newLog();
   const node = await start(log, { now: () => now });
   const away = await node.client(van);
   await subscribe(away, "jobs");
@@ -119,7 +120,7 @@ test("a queue holds the newest 100, for 24 hours", async () => {
 });
 
 test("a clean session ends the one before it, for good", async () => {
-  const log = newLog();
+  const log = await newLog();
   const node = await start(log);
   const first = await node.client(van);
   await subscribe(first, "jobs");
@@ -140,7 +141,7 @@ test("a clean session ends the one before it, for good", async () => {
 });
 
 test("a session without subscriptions is a session; clean ones are not written", async () => {
-  const log = newLog();
+  const log = await newLog();
   const node = await start(log);
   (await node.client(van)).detach(true);
   const clean = await node.client({ clientId: "passer-by" });
@@ -152,7 +153,7 @@ test("a session without subscriptions is a session; clean ones are not written",
 });
 
 test("the newer of two connections with one client id stays", async () => {
-  const node = await start(newLog());
+  const node = await start(await newLog());
   const older = await node.client(van);
   const newer = await node.client(van);
   await older.untilClosed();
@@ -160,7 +161,7 @@ test("the newer of two connections with one client id stays", async () => {
 });
 
 test("overlapping filters deliver once, at the best QoS", async () => {
-  const node = await start(newLog());
+  const node = await start(await newLog());
   for (const clean of [true, false]) {
     const sub = await node.client({ clean });
     await subscribe(sub, "jobs/#", 0);
@@ -177,7 +178,7 @@ test("overlapping filters deliver once, at the best QoS", async () => {
 });
 
 test("what came before the CONNACK comes after it", async () => {
-  const node = await start(newLog());
+  const node = await start(await newLog());
   const first = await node.client(van);
   await subscribe(first, "jobs");
   first.detach(true);
@@ -201,7 +202,7 @@ async function settledAfterConnack(client: RawClient): Promise<void> {
 }
 
 test("a PUBACK is not sent when the message cannot be journaled", async () => {
-  const log = newLog();
+  const log = await newLog();
   const node = await start(log);
   const away = await node.client(van);
   await subscribe(away, "jobs");

@@ -1,6 +1,8 @@
 import { afterEach, expect, test } from "vitest";
+import type { LogClient } from "../../../src/log/types.ts";
 import { limits } from "../../../src/model/limits.ts";
-import { newLog, openBroker } from "./open-broker.ts";
+import { openBroker } from "./open-broker.ts";
+import { newLog } from "./real-log.ts";
 import { RawLink, type RawClient } from "./raw-client.ts";
 
 const closing: (() => Promise<unknown> | void)[] = [];
@@ -8,8 +10,8 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-async function start(log = newLog()) {
-  const opened = await openBroker(log);
+async function start(log?: LogClient) {
+  const opened = await openBroker(log ?? (await newLog()));
   const raw = new RawLink(opened.broker);
   closing.push(opened.close, () => raw.close());
   return { ...opened, raw };
@@ -62,7 +64,7 @@ test("a will is published when the connection is lost, not after a DISCONNECT", 
 });
 
 test("status reaches other workers, and a crash makes it offline at the next start", async () => {
-  const log = newLog();
+  const log = await newLog();
   const { raw, broker } = await start(log);
   const otherWorker = new RawLink(broker);
   closing.push(() => otherWorker.close());
@@ -76,7 +78,7 @@ test("status reaches other workers, and a crash makes it offline at the next sta
 });
 
 test("an orderly end publishes the wills, once", async () => {
-  const log = newLog();
+  const log = await newLog();
   const first = await openBroker(log);
   const raw = new RawLink(first.broker);
   await online(raw);
@@ -94,7 +96,7 @@ test("an orderly end publishes the wills, once", async () => {
 });
 
 test("a will on an ingest topic is handed to a worker, also after a crash", async () => {
-  const log = newLog();
+  const log = await newLog();
   const { raw, ingestWills } = await start(log);
   const will = { topic: "fleet/d9/event", payload: Buffer.from("{}"), qos: 1, retain: true };
   for (const clientId of ["lost", "crashed", "graceful"]) {
@@ -122,7 +124,7 @@ async function retainedNothing(raw: RawLink, topic: string): Promise<void> {
 }
 
 test("retained messages: replaced, deleted, found by wildcards, at most 10 000", async () => {
-  const log = newLog();
+  const log = await newLog();
   const { raw, registry } = await start(log);
   const pub = raw.attach({ clientId: "pub" });
   await pub.take("connack");
