@@ -16,6 +16,7 @@ export class Companion {
   readonly #stderr: string[] = [];
   #onLine: (line: string) => void = () => {};
   #running = true;
+  #signal: NodeJS.Signals | null = null;
 
   /**
    * In a process group of its own: Ctrl-C reaches this process only, which then stops the others
@@ -37,8 +38,9 @@ export class Companion {
     });
     this.exited = new Promise((resolve, reject) => {
       this.#child.on("error", reject);
-      this.#child.on("close", (code) => {
+      this.#child.on("close", (code, signal) => {
         this.#running = false;
+        this.#signal = signal;
         resolve(code);
       });
     });
@@ -48,9 +50,16 @@ export class Companion {
     return this.#running;
   }
 
-  /** What it said last, for people. */
+  /** What it said last, for people; a line each, indented. */
   get lastWords(): string {
-    return this.#stderr.map((line) => `  ${line}\n`).join("");
+    return this.#stderr.map((line) => `\n  ${line}`).join("");
+  }
+
+  /** How it ended, and its last words. */
+  get obituary(): string {
+    const how = this.#signal === null ? "" : ` (${this.#signal})`;
+    const words = this.lastWords;
+    return `the ${this.name} ended unexpectedly${how}${words === "" ? "" : `:${words}`}`;
   }
 
   get output(): string {

@@ -126,8 +126,8 @@ class Demo {
 
   async #notStarted(gateway: Companion): Promise<number> {
     const code = await gateway.exited;
-    const message = `the gateway did not start:\n${gateway.lastWords.trimEnd()}`;
-    const ports = /port|EADDRINUSE/i.test(message)
+    const message = `the gateway did not start:${gateway.lastWords}`;
+    const ports = / port .* in use/.test(message)
       ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --admin-port 0 (any free ones)"
       : "";
     throw code === 2 ? new UsageError(message) : new CommandFailure(message + ports);
@@ -137,10 +137,14 @@ class Demo {
     const { drivers, dataDir } = this.#flags;
     const head = styled("Milepost is running", "bold");
     const what = `${count(drivers)} drivers of Bengaluru send to it, the log is in ${dataDir}`;
+    const urls =
+      `  devices    mqtt://127.0.0.1:${ports.mqtt}   ws://127.0.0.1:${ports.device}/v1/ingest   ` +
+      `http://127.0.0.1:${ports.device}\n` +
+      `  operators  http://127.0.0.1:${ports.admin}/metrics   …/livez   …/readyz\n`;
     const lines = recipes(ports, dataDir).map(
       ({ title, command }) => `  ${styled(title, "bold")}\n    ${command}\n`,
     );
-    return `\n${head}: ${what}\n\n${lines.join("")}\n  Ctrl-C stops everything.\n\n`;
+    return `\n${head}: ${what}\n\n${urls}\n${lines.join("")}\n  Ctrl-C stops everything.\n\n`;
   }
 
   /** Stops the fleet, then the gateway, and sums up. `first` is who ended by itself. */
@@ -156,25 +160,17 @@ class Demo {
     const fleetCode = await fleet.stop(first === gateway ? 0 : fleetPatienceMs);
     const gatewayCode = await gateway.stop(gatewayPatienceMs);
     if (!planned || gatewayCode !== 0) {
-      const culprit = first === fleet ? fleet : gateway;
-      process.stderr.write(`The ${culprit.name} ended unexpectedly. Its last words:\n`);
-      process.stderr.write(culprit.lastWords || "  (none)\n");
-      return 1;
+      throw new CommandFailure((first === fleet ? fleet : gateway).obituary);
     }
     say(this.#summary(fleet, last));
-    return fleetCode === 0 ? 0 : 1;
+    return first === null || fleetCode === 0 ? 0 : 1;
   }
 
   #summary(fleet: Companion, last: Figures | null): string {
     const { dataDir } = this.#flags;
-    const report: Report = JSON.parse(fleet.output);
-    const { sent, acked, rejected, unacked, ackMs, seconds } = report;
     const size = last === null ? "" : ` (${bytes(last.logBytes)})`;
-    const refused = rejected > 0 ? `${count(rejected)} rejected, ` : "";
     return (
-      `\nStopped cleanly. In ${seconds} s ${count(report.drivers)} drivers sent ` +
-      `${count(sent)} pings: ${count(acked)} acknowledged, ${refused}${count(unacked)} open; ` +
-      `p50 ${ackMs.p50} ms, p99 ${ackMs.p99} ms.\n` +
+      `\nStopped cleanly. ${sentence(fleet.output)}\n` +
       `The log stays in ${dataDir}${size}. Every record of it, checked:\n` +
       `  node bin/milepost dump positions --data-dir ${dataDir}\n`
     );
@@ -189,6 +185,19 @@ class Demo {
   #signalAll(signal: NodeJS.Signals): void {
     for (const companion of this.#companions) companion.signal(signal);
   }
+}
+
+/** The fleet's report in words. */
+function sentence(output: string): string {
+  // Stopped before it was at work.
+  if (output === "") return "No driver had set out yet.";
+  const { drivers, sent, acked, rejected, unacked, ackMs, seconds }: Report = JSON.parse(output);
+  const refused = rejected > 0 ? `${count(rejected)} rejected, ` : "";
+  return (
+    `In ${seconds} s ${count(drivers)} drivers sent ${count(sent)} pings: ` +
+    `${count(acked)} acknowledged, ${refused}${count(unacked)} open; ` +
+    `p50 ${ackMs.p50} ms, p99 ${ackMs.p99} ms.`
+  );
 }
 
 /** The figures: redrawn in place on a terminal, else a line now and then. */
