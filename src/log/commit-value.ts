@@ -19,7 +19,7 @@ export const VALUE_HEAD_BYTES = 24;
 export const ROW_BYTES = 20;
 const PAGE_BYTES = 4096;
 /** LMDB's own header on the first page of a large value. */
-const PAGE_HEAD_BYTES = 16;
+const PAGE_HEAD_BYTES = 24;
 /** A head counts its batches in 16 bits; kept far below. */
 const BATCHES_MAX = 1024;
 

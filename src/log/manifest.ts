@@ -4,7 +4,7 @@
  */
 import { randomUUID } from "node:crypto";
 import { MilepostError } from "../model/errors.ts";
-import { openToWrite, openToRead, put, transact, type Environment } from "./environment.ts";
+import { openToWrite, put, transact, type Environment } from "./environment.ts";
 import { decodeSealed, encodeSealed } from "./slice-header.ts";
 
 /** Of everything under the data directory. A newer one is refused. */
@@ -29,6 +29,8 @@ export type SliceState = "open" | "rolled" | "sealed";
 
 export type SliceRow = {
   seq: number;
+  /** How often compaction has rewritten it: its file has another name each time. */
+  generation: number;
   state: SliceState;
   flushed: boolean;
   compacted: boolean;
@@ -53,51 +55,64 @@ export type NodeRow = {
 
 type Change = { key: string; value: object | null };
 
+export type ManifestRows = {
+  /** Null: a new directory. */
+  node: NodeRow | null;
+  topics: Map<string, TopicRow>;
+  /** By topic id, ascending by seq. */
+  slices: Map<string, SliceRow[]>;
+};
+
+/** Throws `newer_format`, and `damaged` for a row that fails its checksum. */
+export function readRows(
+  entries: Iterable<{ key: Uint8Array; value: Uint8Array }>,
+  path: string,
+): ManifestRows {
+  const rows: ManifestRows = { node: null, topics: new Map(), slices: new Map() };
+  for (const { key, value } of entries) {
+    const [kind, topicId] = Buffer.from(key).toString().split("/");
+    const row = decodeSealed<object>(value);
+    if (row === null) throw new MilepostError("damaged", `${path}: a row fails its checksum`);
+    if (kind === "node") {
+      rows.node = row as NodeRow;
+    } else if (kind === "t") {
+      rows.topics.set(topicId, row as TopicRow);
+    } else if (kind === "s") {
+      const list = rows.slices.get(topicId) ?? [];
+      list.push(row as SliceRow);
+      rows.slices.set(topicId, list);
+    }
+  }
+  const format = rows.node?.format ?? FORMAT;
+  if (format > FORMAT) {
+    const detail = `${path} has format ${format}, this program knows ${FORMAT}`;
+    throw new MilepostError("newer_format", detail);
+  }
+  return rows;
+}
+
 export class Manifest {
   readonly #env: Environment;
   readonly node: NodeRow;
-  readonly topics = new Map<string, TopicRow>();
-  /** By topic id, ascending by seq. */
-  readonly slices = new Map<string, SliceRow[]>();
+  readonly topics: Map<string, TopicRow>;
+  readonly slices: Map<string, SliceRow[]>;
   #changes: Change[] = [];
 
-  private constructor(env: Environment, path: string) {
-    this.#env = env;
-    const node = env.get(Buffer.from("node"));
-    this.node = checked(node ?? null, path, () => ({
-      format: FORMAT,
-      nodeId: randomUUID(),
-      epoch: -1,
-      clean: true,
-    }));
-    if (this.node.format > FORMAT) {
-      const newer = `${path} has format ${this.node.format}, this program knows ${FORMAT}`;
-      env.close();
-      throw new MilepostError("newer_format", newer);
-    }
-    for (const { key, value } of env.getRange({
-      start: Buffer.from("s/"),
-      end: Buffer.from("u"),
-    })) {
-      const [kind, topicId] = Buffer.from(key).toString().split("/");
-      if (kind === "t") {
-        const row = checked<TopicRow>(value, path);
-        this.topics.set(row.id, row);
-      } else {
-        const rows = this.slices.get(topicId) ?? [];
-        rows.push(checked<SliceRow>(value, path));
-        this.slices.set(topicId, rows);
-      }
-    }
-  }
-
   static open(path: string): Manifest {
-    return new Manifest(openToWrite(path, true, MAP_BYTES), path);
+    const env = openToWrite(path, true, MAP_BYTES);
+    try {
+      return new Manifest(env, readRows(env.getRange({}), path));
+    } catch (error) {
+      void env.close();
+      throw error;
+    }
   }
 
-  /** For a stopped node's directory: nothing is written. */
-  static openToRead(path: string): Manifest {
-    return new Manifest(openToRead(path), path);
+  private constructor(env: Environment, rows: ManifestRows) {
+    this.#env = env;
+    this.node = rows.node ?? { format: FORMAT, nodeId: randomUUID(), epoch: -1, clean: true };
+    this.topics = rows.topics;
+    this.slices = rows.slices;
   }
 
   putNode(): void {
@@ -136,9 +151,7 @@ export class Manifest {
 const sliceKey = (topicId: string, seq: number): string =>
   `s/${topicId}/${String(seq).padStart(10, "0")}`;
 
-function checked<T>(bytes: Uint8Array | null, path: string, missing?: () => T): T {
-  if (bytes === null && missing !== undefined) return missing();
-  const value = decodeSealed<T>(bytes ?? undefined);
-  if (value === null) throw new MilepostError("damaged", `${path}: a row fails its checksum`);
-  return value;
+export function sliceFile({ seq, generation }: Pick<SliceRow, "seq" | "generation">): string {
+  const name = String(seq).padStart(10, "0");
+  return generation === 0 ? `${name}.mdb` : `${name}.${generation}.mdb`;
 }

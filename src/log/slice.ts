@@ -106,7 +106,7 @@ export class Slice {
    * Puts batches, stamped already, in one transaction; nothing here has changed when it throws.
    * At the slice's level when it returns.
    */
-  append(batches: readonly AppendBatch[], epoch: number, nowMs: number): void {
+  append(batches: readonly AppendBatch[], nowMs: number): void {
     const count = batches.length;
     if (lengths.length < count) lengths = new Uint32Array(count * 2);
     for (let i = 0; i < count; i++) lengths[i] = batches[i].bytes.byteLength;
@@ -118,7 +118,7 @@ export class Slice {
     transact(env, this.row.flushed, () => {
       let from = 0;
       cuts.forEach((to, number) => {
-        const bytes = packValue(batches, from, to, epoch, nowMs, commit, number, cuts.length);
+        const bytes = packValue(batches, from, to, nowMs, commit, number, cuts.length);
         put(env, valueKey(commit, number, scratchKey), scratch.subarray(0, bytes), true);
         from = to;
       });
@@ -290,6 +290,7 @@ export class Slice {
 export function emptyRow(seq: number, flushed: boolean, starts: number[], nowMs: number): SliceRow {
   return {
     seq,
+    generation: 0,
     state: "open",
     flushed,
     compacted: false,
@@ -315,7 +316,6 @@ function packValue(
   batches: readonly AppendBatch[],
   from: number,
   to: number,
-  epoch: number,
   nowMs: number,
   commit: number,
   number: number,
@@ -331,7 +331,7 @@ function packValue(
   let at = start;
   for (let i = from; i < to; i++) {
     const { bytes, partition, baseOffset: base } = batches[i];
-    writeRow(scratch, i - from, partition, bytes.byteLength, base, epoch);
+    writeRow(scratch, i - from, partition, bytes.byteLength, base, leaderEpoch(bytes));
     copyBytes(bytes, 0, bytes.byteLength, scratch, at);
     at += bytes.byteLength;
   }

@@ -100,7 +100,7 @@ export class LogStore {
   #recover(row: TopicRow, now: number): void {
     const topic = new Topic(row, effectiveConfig(row.config, this.#defaults), this.#on);
     for (const sliceRow of this.#manifest.slices.get(row.id) ?? []) {
-      const path = topic.sliceFile(sliceRow.seq);
+      const path = topic.sliceFile(sliceRow);
       const slice = new Slice(path, sliceRow, this.#environments);
       topic.slices.push(slice);
       if (sliceRow.state !== "sealed" && !existsSync(path)) {

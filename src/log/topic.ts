@@ -16,9 +16,10 @@ import { RecordCursor } from "../batch/records.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { logSettings, type LogSettings } from "../model/topic-config.ts";
+import { compact, compactable } from "./compaction.ts";
 import { isDiskFull } from "./environment.ts";
 import type { Environments } from "./environments.ts";
-import { FORMAT, type Manifest, type TopicRow } from "./manifest.ts";
+import { FORMAT, sliceFile, type Manifest, type SliceRow, type TopicRow } from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { mustRoll, removable } from "./retention.ts";
 import { emptyRow, Slice } from "./slice.ts";
@@ -27,6 +28,8 @@ import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
 
 /** Bounds the index of the open slice to about 20 MB, however small its batches are. */
 const SLICE_BATCHES_MAX = 500_000;
+/** After compaction met damage or a full disk. */
+const COMPACT_AGAIN_MS = 10 * 60_000;
 
 export type TopicEnvironment = {
   /** `topics/` of the data directory. */
@@ -49,6 +52,8 @@ export class Topic {
   /** Sent again: of a batch in this very commit, perhaps. */
   #duplicates: AppendBatch[] = [];
   #nowMs = 0;
+  #compaction: Generator<void, void> | null = null;
+  #compactAfterMs = 0;
   readonly #cursor = new RecordCursor();
 
   constructor(row: TopicRow, config: Record<string, string>, on: TopicEnvironment) {
@@ -87,8 +92,8 @@ export class Topic {
     return retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
   }
 
-  sliceFile(seq: number, suffix = ".mdb"): string {
-    return join(this.#on.dir, this.row.dir, `${String(seq).padStart(10, "0")}${suffix}`);
+  sliceFile(row: SliceRow): string {
+    return join(this.#on.dir, this.row.dir, sliceFile(row));
   }
 
   state(): PartitionState[] {
@@ -170,7 +175,7 @@ export class Topic {
     for (const b of batches) bytes += b.bytes.byteLength;
     try {
       if (this.#mustRoll(bytes, now)) this.roll(now);
-      this.open.append(batches, this.#on.epoch, now);
+      this.open.append(batches, now);
     } catch (error) {
       for (const b of batches.concat(duplicates)) {
         this.partitions[b.partition].rollback();
@@ -232,7 +237,7 @@ export class Topic {
       now,
     );
     const headers = partitions.map((p) => p.header());
-    const path = this.sliceFile(seq);
+    const path = this.sliceFile(sliceRow);
     const slice = Slice.create(path, sliceRow, this.meta(seq, now), headers, this.#on.environments);
     row.nextSeq = seq + 1;
     this.slices.push(slice);
@@ -262,8 +267,27 @@ export class Topic {
       for (const log of this.partitions) log.producers.expire(now);
       this.roll(now);
     }
-    const count = removable(this, now);
+    this.#compactStep(now);
+    // a rewrite in progress reads the slices that retention would remove
+    const count = this.#compaction === null ? removable(this, now) : 0;
     if (count > 0) this.#removeOldest(count);
+  }
+
+  #compactStep(now: number): void {
+    if (this.#compaction === null) {
+      if (now < this.#compactAfterMs) return;
+      const slices = compactable(this, now);
+      if (slices.length === 0) return;
+      this.#compaction = compact(this, slices, this.#on, now);
+    }
+    try {
+      if (this.#compaction.next().done === true) this.#compaction = null;
+    } catch (error) {
+      this.#compaction = null;
+      this.#compactAfterMs = now + COMPACT_AGAIN_MS;
+      // damage is never rewritten; `doctor` names it, and readers are told
+      if (!(error instanceof MilepostError && error.code === "damaged")) throw error;
+    }
   }
 
   /** Some of the table of the oldest slice that has none yet. */
@@ -314,7 +338,9 @@ export class Topic {
           throw this.damaged(slice, p, at);
         }
         // compaction left nothing here; records may go on further up
-        at = place === null ? slice.row.ends[p] : place.index.base[place.row];
+        const next = place === null ? slice.row.ends[p] : place.index.base[place.row];
+        if (next <= at) throw this.damaged(slice, p, at);
+        at = next;
         continue;
       }
       const { index, row } = place;
@@ -414,6 +440,7 @@ export class Topic {
   }
 
   close(): void {
+    this.#compaction?.return();
     for (const slice of this.slices) slice.close();
   }
 }

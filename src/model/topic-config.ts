@@ -162,6 +162,9 @@ const week = { "retention.ms": String(7 * dayMs) };
 /** 10 GiB in all: `retention.bytes` counts per partition. */
 const positions = { ...day, "retention.bytes": String((10 * gib) / 16) };
 
+/** Small slices: only complete ones are compacted, and they are read whole at a start. */
+const compacted = { "cleanup.policy": "compact", "segment.bytes": String(16 * mib) };
+
 export const builtInTopics: readonly BuiltInTopic[] = [
   {
     name: "positions",
@@ -180,8 +183,8 @@ export const builtInTopics: readonly BuiltInTopic[] = [
   },
   { name: "commands", partitions: 4, config: week },
   { name: "rejects", partitions: 4, config: week },
-  { name: "latest", partitions: 4, config: { "cleanup.policy": "compact" } },
+  { name: "latest", partitions: 4, config: compacted },
   { name: "positions.dlq", partitions: 4, config: week },
-  { name: "__consumer_offsets", partitions: 16, config: { "cleanup.policy": "compact" } },
-  { name: "__mqtt", partitions: 16, config: { "cleanup.policy": "compact" } },
+  { name: "__consumer_offsets", partitions: 16, config: compacted },
+  { name: "__mqtt", partitions: 16, config: compacted },
 ];

@@ -1,0 +1,135 @@
+/**
+ * Reads an LMDB file page by page, trusting nothing in it: LMDB itself has no checksums of its
+ * pages and follows a damaged one wherever it points, out of the process if need be. Only for a
+ * file that nobody writes to.
+ *
+ * Layout of data format 2 (lmdb-js's; little-endian): a page begins with its number u64, txn u64,
+ * pad u16, flags u16 and then lower u16, upper u16 (or, on overflow pages, their count u32);
+ * pointers to nodes follow, relative to the end of that header. A node is lo u16, hi u16,
+ * flags u16, key size u16, key, data.
+ */
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { MilepostError } from "../model/errors.ts";
+
+const HEAD_BYTES = 24;
+const NODE_BYTES = 8;
+const MAGIC = 0xbeefc0de;
+const DATA_FORMAT = 2;
+const BRANCH = 0x01;
+const LEAF = 0x02;
+const OVERFLOW = 0x04;
+const BIG_DATA = 0x01;
+const DEPTH_MAX = 16;
+const NO_PAGE = 2 ** 32;
+
+export type FileEntry = { key: Buffer; value: Buffer };
+
+export class LmdbFile {
+  readonly #path: string;
+  readonly #fd: number;
+  readonly #size: number;
+  readonly #pageBytes: number;
+  readonly #root: number;
+  readonly #lastPage: number;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = openSync(path, "r");
+    this.#size = fstatSync(this.#fd).size;
+    const metas = [0, 1].map((n) => this.#meta(n));
+    const newest = metas
+      .filter((m) => m !== null)
+      .sort((a, b) => b.txn - a.txn)
+      .at(0);
+    if (newest === undefined) {
+      closeSync(this.#fd);
+      throw new MilepostError("damaged", `${path}: no valid meta page`);
+    }
+    this.#pageBytes = newest.pageBytes;
+    this.#root = newest.root;
+    this.#lastPage = newest.lastPage;
+  }
+
+  /** Entries in order of their keys. What cannot be followed is told to `damaged` and left out. */
+  *entries(damaged: (what: string) => void): Generator<FileEntry> {
+    if (this.#root < NO_PAGE) yield* this.#page(this.#root, 0, damaged);
+  }
+
+  close(): void {
+    closeSync(this.#fd);
+  }
+
+  #meta(number: number) {
+    // both metas lie in the first pages; the page size is not known before they are read
+    const at = number * 4096;
+    const b = this.#read(at, 168);
+    if (b === null || b.readUInt32LE(24) !== MAGIC) return null;
+    if (b.readUInt32LE(28) !== DATA_FORMAT) {
+      throw new MilepostError("newer_format", `${this.#path}: LMDB data format`);
+    }
+    const pageBytes = b.readUInt32LE(48);
+    if (pageBytes !== 4096) return null;
+    return {
+      pageBytes,
+      root: Number(b.readBigUInt64LE(136)),
+      lastPage: Number(b.readBigUInt64LE(144)),
+      txn: Number(b.readBigUInt64LE(152)),
+    };
+  }
+
+  *#page(number: number, depth: number, damaged: (what: string) => void): Generator<FileEntry> {
+    const page = this.#pageAt(number);
+    const flags = page === null ? 0 : page.readUInt16LE(18);
+    const nodes = page === null ? 0 : page.readUInt16LE(20) >> 1;
+    const isBranch = flags === BRANCH;
+    if (page === null || depth > DEPTH_MAX || !(isBranch || flags === LEAF)) {
+      damaged(`page ${number}`);
+      return;
+    }
+    if (HEAD_BYTES + nodes * 2 > page.byteLength) {
+      damaged(`page ${number}`);
+      return;
+    }
+    for (let i = 0; i < nodes; i++) {
+      const node = HEAD_BYTES + page.readUInt16LE(HEAD_BYTES + i * 2);
+      const keyEnd = node + NODE_BYTES <= page.byteLength ? node + NODE_BYTES : Infinity;
+      const keyBytes = keyEnd === Infinity ? 0 : page.readUInt16LE(node + 6);
+      if (keyEnd + keyBytes > page.byteLength) {
+        damaged(`node ${i} of page ${number}`);
+        continue;
+      }
+      const low = page.readUInt16LE(node) + page.readUInt16LE(node + 2) * 0x1_0000;
+      const nodeFlags = page.readUInt16LE(node + 4);
+      if (isBranch) {
+        yield* this.#page(low + nodeFlags * NO_PAGE, depth + 1, damaged);
+        continue;
+      }
+      const key = page.subarray(node + NODE_BYTES, keyEnd + keyBytes);
+      const value = this.#value(page, keyEnd + keyBytes, low, nodeFlags);
+      if (value === null) damaged(`value of key ${key.toString("hex")}`);
+      else yield { key, value };
+    }
+  }
+
+  #value(page: Buffer, at: number, bytes: number, flags: number): Buffer | null {
+    if (flags === 0) return at + bytes > page.byteLength ? null : page.subarray(at, at + bytes);
+    if (flags !== BIG_DATA || at + 8 > page.byteLength) return null;
+    const first = Number(page.readBigUInt64LE(at));
+    const head = this.#pageAt(first);
+    if (head === null || head.readUInt16LE(18) !== OVERFLOW) return null;
+    const room = head.readUInt32LE(20) * this.#pageBytes - HEAD_BYTES;
+    return bytes > room ? null : this.#read(first * this.#pageBytes + HEAD_BYTES, bytes);
+  }
+
+  #pageAt(number: number): Buffer | null {
+    if (number > this.#lastPage) return null;
+    const page = this.#read(number * this.#pageBytes, this.#pageBytes);
+    return page === null || Number(page.readBigUInt64LE(0)) !== number ? null : page;
+  }
+
+  #read(at: number, bytes: number): Buffer | null {
+    if (at + bytes > this.#size) return null;
+    const out = Buffer.allocUnsafe(bytes);
+    return readSync(this.#fd, out, 0, bytes, at) === bytes ? out : null;
+  }
+}
