@@ -144,12 +144,22 @@ export class IngestSocket implements Holder {
     this.#settle();
   }
 
-  /** Uncorked, each reply would be a write of its own. */
   #writeAll(ws: UWS.WebSocket<SocketData>, replies: string[], ending: Ending | null): void {
-    ws.cork(() => {
-      for (const reply of replies) if (!this.#write(ws, reply)) return;
-      if (ending !== null) this.#sayGoodbye(ws, ending);
-    });
+    if (ending !== null && ending.nack !== null) {
+      const { nack } = ending;
+      const retryAfter = retryAfterSeconds(nack);
+      const n = this.#answered + 1;
+      replies.push(`{"nack":${n},"reason":"${nack}","retryAfter":${retryAfter}}`);
+    }
+    if (replies.length > 0) {
+      // uncorked, each would be a write of its own
+      ws.cork(() => replies.every((reply) => this.#write(ws, reply)));
+    }
+    if (ending === null || this.#ws === null) return;
+    const { code, text } = ending;
+    this.#services.countClosed(code === 4001 ? "taken_over" : text.replaceAll(" ", "_"));
+    // not corked: uWS would send the close frame and forget the FIN
+    ws.end(code, text);
   }
 
   /** False: the client does not read, and a reply left out would make the next one wrong. */
@@ -208,16 +218,6 @@ export class IngestSocket implements Holder {
     const replies = this.#replies;
     this.#replies = [];
     this.#writeAll(ws, replies, this.#ending);
-  }
-
-  #sayGoodbye(ws: UWS.WebSocket<SocketData>, { code, text, nack }: Ending): void {
-    this.#services.countClosed(code === 4001 ? "taken_over" : text.replaceAll(" ", "_"));
-    if (nack !== null) {
-      const retryAfter = retryAfterSeconds(nack);
-      const words = `{"nack":${this.#answered + 1},"reason":"${nack}","retryAfter":${retryAfter}}`;
-      if (!this.#write(ws, words)) return;
-    }
-    ws.end(code, text);
   }
 
   #due(): void {
