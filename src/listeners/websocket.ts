@@ -38,7 +38,8 @@ export class WebSocketIngest implements IngestServices {
   behavior(): UWS.WebSocketBehavior<SocketData> {
     return {
       // a frame over the limit is read, so that its sender gets a 1009; uWS cuts the connection
-      // without a word at what is more than may be unanswered at all
+      // without a word at what is more than may be unanswered at all. It bounds the bytes of a
+      // message, not its fragments: a million empty ones cost 30 ms and no memory
       maxPayloadLength: limits.wsUnansweredBytesMax,
       // inflating costs memory and a deflate bomb; pings are small
       compression: 0,
