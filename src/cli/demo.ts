@@ -1,7 +1,5 @@
-import { Option } from "commander";
 import type { Command } from "commander";
 import type { Report } from "../../devices/fleet.ts";
-import { serveOption } from "../config/options.ts";
 import type { ServeOptions } from "../config/options.ts";
 import { positive, whole } from "./arguments.ts";
 import { Companion } from "./demo-process.ts";
@@ -11,6 +9,7 @@ import { recipes } from "./demo-recipes.ts";
 import type { Ports } from "./demo-recipes.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { parseMetrics } from "./scrape.ts";
+import { serveFlag } from "./serve-flag.ts";
 import { count, styled } from "./terminal.ts";
 
 const examples = `Examples:
@@ -50,11 +49,7 @@ export function register(program: Command): void {
     .option("--hz <rate>", "pings a second, of each driver", positive, 1)
     .option("--seconds <s>", "stop after so long (default: at Ctrl-C)", positive)
     .option("--data-dir <dir>", "where the log lives", "./data");
-  for (const field of passedOn) {
-    const { name, value, help, defaultText, default: fallback } = serveOption(field);
-    const text = `${help} (default: ${defaultText ?? String(fallback)})`;
-    command.addOption(new Option(`--${name} <${value}>`, text));
-  }
+  for (const field of passedOn) command.addOption(serveFlag(field));
   command.action(async (flags: DemoFlags) => {
     process.exitCode = await new Demo(flags).run();
   });
@@ -109,7 +104,7 @@ class Demo {
   #gatewayArgs(): string[] {
     const args = ["serve", "--data-dir", this.#flags.dataDir];
     for (const field of passedOn) {
-      const option = new Option(`--${serveOption(field).name}`);
+      const option = serveFlag(field);
       const value = this.#flags[option.attributeName()];
       if (value !== undefined) args.push(option.long!, String(value));
     }

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { ConfigError, loadServeOptions } from "../config/load.ts";
 import type { ServeOptions } from "../config/options.ts";
+import { checkData } from "./data-checks.ts";
 import type { Finding } from "./machine-checks.ts";
 import { checkClock, checkDescriptors, checkDisk, checkNode } from "./machine-checks.ts";
 import { checkNativeParts } from "./native-checks.ts";
@@ -17,7 +18,7 @@ type Flags = { dataDir?: string; config?: string; json?: true };
 export function register(program: Command): void {
   program
     .command("doctor")
-    .description("check the machine and the configuration")
+    .description("check the machine, the data directory (every checksum) and the configuration")
     .addHelpText("before", examples)
     .addHelpText("after", "\nExit code 1 when a line is marked ✗.")
     .option("--data-dir <DIR>", "the data directory (default: the configured one)")
@@ -44,6 +45,7 @@ async function* examine(flags: Flags): AsyncGenerator<Finding> {
   yield finding;
   if (options === null) return;
   yield* checkDisk(options.dataDir, options.diskMin);
+  yield* await checkData(options.dataDir);
 }
 
 function checkConfiguration(flags: Flags): { options: ServeOptions | null; finding: Finding } {

@@ -23,8 +23,13 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./topics.ts"),
   },
   {
+    name: "dump",
+    summary: "every record of a stopped gateway's log",
+    load: () => import("./dump.ts"),
+  },
+  {
     name: "doctor",
-    summary: "check the machine and the configuration",
+    summary: "check the machine, the data directory and the configuration",
     load: () => import("./doctor.ts"),
   },
 ];

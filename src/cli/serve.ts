@@ -1,10 +1,10 @@
 import type { Command } from "commander";
-import { Option } from "commander";
 import type { Given } from "../config/load.ts";
 import { loadServeOptions, openPorts } from "../config/load.ts";
 import type { ServeOptions } from "../config/options.ts";
-import { serveFields, serveOption } from "../config/options.ts";
+import { serveFields } from "../config/options.ts";
 import { printFailure } from "./failure.ts";
+import { serveFlag } from "./serve-flag.ts";
 
 const examples = `Examples:
   milepost serve
@@ -30,7 +30,7 @@ export function register(program: Command): void {
     .addHelpText("before", examples)
     .addHelpText("after", afterwards)
     .option("--config <FILE>", "read options from this file (MILEPOST_CONFIG)");
-  for (const field of serveFields) command.addOption(flag(field));
+  for (const field of serveFields) command.addOption(serveFlag(field));
   command.action(async (flags: Record<string, string | string[] | true>) => {
     const { options } = loadServeOptions({
       flags: toFields(flags),
@@ -44,21 +44,11 @@ export function register(program: Command): void {
   });
 }
 
-function flag(field: keyof ServeOptions): Option {
-  const option = serveOption(field);
-  const value = option.value.startsWith("[") ? option.value : `<${option.value}>`;
-  const fallback = option.defaultText ?? String(option.default);
-  const made = new Option(`--${option.name} ${value}`, `${option.help} (default: ${fallback})`);
-  if (option.inert) made.hideHelp();
-  if (option.many) made.argParser((text, before?: string[]) => [...(before ?? []), text]);
-  return made;
-}
-
 /** Commander names flags by their own name (`stale`), the options by their field (`staleMs`). */
 function toFields(flags: Record<string, string | string[] | true>): Given["flags"] {
   const given: Given["flags"] = {};
   for (const field of serveFields) {
-    const value = flags[new Option(`--${serveOption(field).name}`).attributeName()];
+    const value = flags[serveFlag(field).attributeName()];
     if (value !== undefined) given[field] = value;
   }
   return given;

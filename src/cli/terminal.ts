@@ -47,3 +47,8 @@ export async function confirm(question: string): Promise<boolean | null> {
 export function count(n: number): string {
   return n.toLocaleString("en-US").replaceAll(",", " ");
 }
+
+/** One line on a terminal that the next one replaces; an empty one clears it. */
+export function progressLine(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+}
