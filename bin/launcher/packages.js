@@ -1,15 +1,15 @@
 "use strict";
 
 const { createHash } = require("node:crypto");
-const { readFileSync, rmSync, writeFileSync } = require("node:fs");
-const { join } = require("node:path");
+const { mkdirSync, readFileSync, rmSync, writeFileSync } = require("node:fs");
+const { dirname, join } = require("node:path");
 const { withLock } = require("./lock.js");
 const { note } = require("./messages.js");
 const { npm } = require("./npm.js");
 
 /**
  * Makes node_modules agree with package-lock.json. A stamp in it names the lockfile and the kind
- * of Node it was installed for; npm removes the folder first, so an installation cut short has none.
+ * of Node it was installed for; an installation that was cut short has none.
  */
 async function ensurePackages(root, node) {
   const stamp = join(root, "node_modules", ".milepost-stamp");
@@ -22,6 +22,7 @@ async function ensurePackages(root, node) {
     rmSync(stamp, { force: true });
     const options = ["--ignore-scripts", "--include=dev", "--include=optional"];
     await npm(root, node, root, ["ci", ...options]);
+    mkdirSync(dirname(stamp), { recursive: true });
     writeFileSync(stamp, wanted);
     note(`packages are there (${Math.round((Date.now() - began) / 1000)} s)`);
   });
