@@ -160,6 +160,8 @@ class TopicWalk {
   readonly #expected = new Map<number, number>();
   /** The slice before this one was compacted: it may end before this one begins. */
   #gaps = false;
+  /** Partitions of this slice whose damage is told: its table does not fit then, of course. */
+  readonly #told = new Set<number>();
 
   constructor(dir: string, topic: TopicRow, damaged: OnDamage) {
     this.#dir = join(dir, "topics", topic.dir);
@@ -216,6 +218,7 @@ class TopicWalk {
   *#entries(slice: SliceRow, file: LmdbFile): Generator<Found> {
     const index: PartitionIndex[] = slice.starts.map(() => new PartitionIndex());
     const tableRows = slice.starts.map(() => 0);
+    this.#told.clear();
     for (const { key, value } of file.entries((what) => this.damage(slice, -1, -1, what))) {
       switch (key[0]) {
         case KIND_META:
@@ -242,7 +245,7 @@ class TopicWalk {
         this.damage(slice, p, expected, `offsets up to ${slice.ends[p] - 1} are missing`);
         this.#expected.set(p, slice.ends[p]);
       }
-      if (slice.state === "sealed" && tableRows[p] !== rows.count) {
+      if (slice.state === "sealed" && tableRows[p] < rows.count) {
         this.damage(slice, p, -1, `its table has ${tableRows[p]} of ${rows.count} batches`);
       }
     });
@@ -280,6 +283,7 @@ class TopicWalk {
       const batch = value.subarray(row.position, row.position + row.length);
       if (!matchesRow(batch, row)) {
         this.damage(slice, row.partition, row.baseOffset, "the batch fails its checksum");
+        this.#told.add(row.partition);
         // its end is not known: the next batch of the partition says where that begins
         this.#expected.delete(row.partition);
         continue;
@@ -309,6 +313,7 @@ class TopicWalk {
     if (chunk === null || rows === undefined) {
       return this.damage(slice, p, -1, "its table fails its checksum");
     }
+    tableRows[p] += chunk.count;
     for (let i = 0; i < chunk.count; i++) {
       const at = rows.find(chunk.base[i]);
       const same =
@@ -317,8 +322,9 @@ class TopicWalk {
         rows.commit[at] === chunk.commit[i] &&
         rows.position[at] === chunk.position[i] &&
         rows.length[at] === chunk.length[i];
-      if (!same) this.damage(slice, p, chunk.base[i], "its table does not fit its batches");
-      else tableRows[p]++;
+      if (same || this.#told.has(p)) continue;
+      this.damage(slice, p, chunk.base[i], "its table does not fit its batches");
+      this.#told.add(p);
     }
   }
 }

@@ -1,0 +1,97 @@
+import { describe, expect, test } from "vitest";
+import { appendOne, idempotent, newDirectory, openStore, toAppend } from "./fixture.ts";
+
+const records = (n: number) => Array.from({ length: n }, (_, i) => ({ key: `${i}`, value: "v" }));
+
+function openTopic(dir = newDirectory()) {
+  const store = openStore(dir);
+  if (store.topics().length === 0) store.createTopic("t", 2, { "segment.bytes": "65536" });
+  const send = (epoch: number, sequence: number, n = 1, producer = 7) =>
+    appendOne(store, "t", 0, idempotent(records(n), producer, epoch, sequence));
+  return { store, send };
+}
+
+describe("an idempotent producer", () => {
+  test("gets the first offset again for any of its last five batches", () => {
+    const { store, send } = openTopic();
+    const offsets = [0, 1, 2, 3, 4, 5].map((s) => send(0, s * 3, 3));
+    expect(offsets).toEqual([0, 3, 6, 9, 12, 15]);
+    for (const s of [1, 2, 3, 4, 5]) expect(send(0, s * 3, 3)).toBe(s * 3);
+    expect(() => send(0, 0, 3)).toThrow("duplicate_sequence");
+    expect(store.describe("t")[0].end).toBe(18);
+    store.close();
+  });
+
+  test("a gap, another length and an old epoch are refused", () => {
+    const { store, send } = openTopic();
+    send(3, 0);
+    expect(() => send(3, 2)).toThrow("out_of_order_sequence");
+    expect(() => send(3, 0, 2)).toThrow("duplicate_sequence");
+    expect(() => send(2, 1)).toThrow("fenced_producer");
+    expect(() => send(4, 1)).toThrow("out_of_order_sequence");
+    expect(send(4, 0)).toBe(1);
+    expect(() => send(3, 1)).toThrow("fenced_producer");
+    store.close();
+  });
+
+  test("sequences wrap at 2^31 - 1 to 0", () => {
+    const { store, send } = openTopic();
+    const last = 2 ** 31 - 1;
+    send(0, last - 1, 2);
+    expect(send(0, 0)).toBe(2);
+    expect(send(0, last - 1, 2)).toBe(0);
+    expect(send(0, 1, 1)).toBe(3);
+    // one batch may itself wrap
+    send(0, last - 2, 5, 8);
+    expect(send(0, 2, 1, 8)).toBe(9);
+    store.close();
+  });
+
+  test("an unknown producer may begin anywhere", () => {
+    const { store, send } = openTopic();
+    expect(send(0, 41)).toBe(0);
+    expect(send(0, 42)).toBe(1);
+    store.close();
+  });
+
+  test("two batches and a repetition in one commit", () => {
+    const { store } = openTopic();
+    const batches = [0, 1, 0].map((s) => toAppend("t", 0, idempotent(records(1), 7, 0, s)));
+    store.append(batches, 1);
+    expect(batches.map((b) => [b.baseOffset, b.error])).toEqual([
+      [0, null],
+      [1, null],
+      [0, null],
+    ]);
+    expect(store.describe("t")[0].end).toBe(2);
+    store.close();
+  });
+
+  test("state survives a restart, and a roll before it", () => {
+    const dir = newDirectory();
+    const first = openTopic(dir);
+    for (let s = 0; s < 3; s++) first.send(0, s);
+    first.store.close();
+    const second = openTopic(dir);
+    expect(second.send(0, 2)).toBe(2);
+    const big = { key: "k", value: "x".repeat(60_000) };
+    // rolls twice: the headers carry what the slices before knew
+    for (const s of [0, 1, 2]) {
+      appendOne(second.store, "t", 0, idempotent([big], 9, 0, s));
+    }
+    expect(second.store.metrics().slices).toBe(3);
+    second.store.close();
+    const third = openTopic(dir);
+    expect(third.send(0, 2)).toBe(2);
+    expect(third.send(0, 3)).toBe(6);
+    expect(() => third.send(0, 9)).toThrow("out_of_order_sequence");
+    third.store.close();
+  });
+
+  test("partitions do not share sequences", () => {
+    const { store } = openTopic();
+    expect(appendOne(store, "t", 0, idempotent(records(1), 7, 0, 0))).toBe(0);
+    expect(appendOne(store, "t", 1, idempotent(records(1), 7, 0, 0))).toBe(0);
+    store.close();
+  });
+});
