@@ -13,21 +13,28 @@ export class Device {
   readonly #tally: Tally;
   readonly #batch: number;
   readonly #heldMax: number;
+  /** Pings that the message being filled is to hold. */
+  #room: number;
   /** Measured in a tunnel, in order. */
   #held: Ping[] = [];
   /** The message being filled. */
   #filling: Ping[] = [];
   #seq = 0;
 
+  /**
+   * `first`: pings of the first message, from 1 to `batch`, so that the messages of a fleet are
+   * spread evenly over time.
+   */
   constructor(
     outbox: Outbox,
     link: Link,
-    options: { tally: Tally; batch: number; heldMax: number },
+    options: { tally: Tally; batch: number; first: number; heldMax: number },
   ) {
     this.outbox = outbox;
     this.link = link;
     this.#tally = options.tally;
     this.#batch = options.batch;
+    this.#room = options.first;
     this.#heldMax = options.heldMax;
   }
 
@@ -74,12 +81,13 @@ export class Device {
     // A message holds consecutive pings: after a loss a new one begins.
     if (last !== undefined && last.seq + 1 !== ping.seq) this.#send(dueMs);
     this.#filling.push(ping);
-    if (this.#filling.length >= this.#batch) this.#send(dueMs);
+    if (this.#filling.length >= this.#room) this.#send(dueMs);
   }
 
   #send(dueMs: number): void {
     const pings = this.#filling;
     this.#filling = [];
+    this.#room = this.#batch;
     const ts = pings.map((ping) => ping.ts);
     const payload = pings.length === 1 && this.#batch === 1 ? pings[0].bytes : array(pings);
     this.#post(this.link.encode(payload, payload.length), pings[0].seq, ts, dueMs);

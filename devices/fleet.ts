@@ -98,7 +98,7 @@ export async function runFleet(options: FleetOptions, signal: AbortSignal): Prom
   try {
     await gather(tally, watch, options.drivers, signal);
     const seconds = await drive(options, crew, watch, signal);
-    for (const device of devices) device.flush(performance.now());
+    await flush(devices);
     await settle(devices, tally, watch);
     return report(options, tally, seconds);
   } finally {
@@ -129,7 +129,8 @@ function makeDevices(options: FleetOptions, tally: Tally): Device[] {
     const link = byMqtt
       ? new MqttLink(outbox, tally, gate, { host, port, qos: options.qos })
       : new WebSocketLink(outbox, tally, gate, ingest.href);
-    return new Device(outbox, link, { tally, batch: options.batch, heldMax: kept });
+    const first = 1 + (i % options.batch);
+    return new Device(outbox, link, { tally, batch: options.batch, first, heldMax: kept });
   });
 }
 
@@ -257,6 +258,15 @@ class Watch {
     this.#sent = sent;
     this.#tally.recentMs.clear();
     this.#tally.trouble = null;
+  }
+}
+
+/** Sends what is left in tunnels and half-filled messages: over a second, not at once. */
+async function flush(devices: Device[]): Promise<void> {
+  const share = Math.ceil(devices.length / 200);
+  for (let k = 0; k < devices.length; k++) {
+    devices[k].flush(performance.now());
+    if ((k + 1) % share === 0) await pause(5);
   }
 }
 

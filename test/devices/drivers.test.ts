@@ -69,15 +69,16 @@ describe.each([
   });
 
   test("a driver's time goes forward and it never jumps", () => {
-    for (const track of fleet) {
-      for (let k = 1; k < track.length; k++) {
-        const seconds = (track[k].ts - track[k - 1].ts) / 1000;
-        expect(seconds).toBeGreaterThan(0);
+    const odd = fleet.flatMap((track) =>
+      track.filter((fix, k) => {
+        if (k === 0) return false;
+        const seconds = (fix.ts - track[k - 1].ts) / 1000;
         // 300 km/h, over a second at least: what the gateway would flag as a jump.
-        const metres = metresBetween(track[k - 1], track[k]);
-        expect(metres / Math.max(seconds, 1)).toBeLessThan(300 / 3.6);
-      }
-    }
+        const metres = metresBetween(track[k - 1], fix);
+        return seconds <= 0 || metres / Math.max(seconds, 1) > 300 / 3.6;
+      }),
+    );
+    expect(odd).toEqual([]);
   });
 });
 
