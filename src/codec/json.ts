@@ -50,9 +50,9 @@ function look(value: unknown, depth: number): Look {
   if (typeof value !== "object" || value === null) return FINE;
   if (depth > limits.jsonDepthMax) return BAD;
   let all: Look = FINE;
-  for (const [key, item] of Object.entries(value)) {
+  for (const key of Object.keys(value)) {
     if (!key.isWellFormed()) return BAD;
-    const one = look(item, depth + 1);
+    const one = look((value as JsonObject)[key], depth + 1);
     if (one === BAD) return BAD;
     if (one === INEXACT) all = INEXACT;
   }

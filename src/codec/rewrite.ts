@@ -39,15 +39,16 @@ export class Rewrite {
   lat = 0;
   lon = 0;
   flags = 0;
-  #fields = new Map<string, unknown>();
-  #raw = new Map<string, unknown>();
-  #unknown = new Map<string, unknown>();
+  readonly #fields = new Map<string, unknown>();
+  readonly #raw = new Map<string, unknown>();
+  readonly #unknown = new Map<string, unknown>();
 
   /** Takes the fields apart and checks them: false when there is a `reason`. */
   pick(ping: JsonObject, receivedMs: number, identity: string | null): boolean {
     this.flags = 0;
-    this.#raw = new Map();
-    this.#unknown = new Map();
+    this.#fields.clear();
+    this.#raw.clear();
+    this.#unknown.clear();
     this.#sort(ping);
     this.reason = this.#checkId(identity) ?? this.#checkPosition() ?? this.#checkTime(receivedMs);
     if (this.reason !== null) return false;
@@ -61,7 +62,8 @@ export class Rewrite {
     let text = `{"id":${JSON.stringify(this.id)},"ts":${ts},"lat":${lat},"lon":${lon}`;
     for (const name of optionalFields) {
       const value = this.#fields.get(name);
-      if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
+      if (typeof value === "number") text += `,"${name}":${value}`;
+      else if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
     }
     for (const [name, value] of this.#unknown) text += member(name, value);
     for (const [name, value] of this.#raw) text += member(name, value);
@@ -70,8 +72,7 @@ export class Rewrite {
   }
 
   #sort(ping: JsonObject): void {
-    const fields = new Map<string, unknown>();
-    this.#fields = fields;
+    const fields = this.#fields;
     for (const name of Object.keys(ping)) {
       if (ping[name] === undefined) continue;
       if (knownNameSet.has(name)) fields.set(name, ping[name]);
