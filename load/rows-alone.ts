@@ -1,6 +1,6 @@
 /** Rows that are no side-by-side runs of the generator: k6, a start after `kill -9`, retention. */
 import { execFile, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -28,8 +28,8 @@ async function runK6(context: Context): Promise<Run> {
       URL: `ws://127.0.0.1:${server.device}/v1/ingest`,
       BATCH: 10,
       VUS: 200,
-      RATE: 10_000,
-      SECONDS: context.seconds,
+      RATE: 10_300, // connecting and the last acknowledgements are within the time that counts
+      SECONDS: Math.max(10, context.seconds),
       P99_MS: 1000,
     };
     const words = Object.entries(settings).flatMap(([name, value]) => ["-e", `${name}=${value}`]);
@@ -42,7 +42,7 @@ async function runK6(context: Context): Promise<Run> {
     const failed = metrics.checks.fails;
     return {
       figures: {
-        "pings/s": metrics.pings_acked.count / context.seconds,
+        "pings/s": metrics.pings_acked.rate,
         "failed checks": failed,
         "p50 ms": metrics.ack_ms.med,
         "p99 ms": metrics.ack_ms["p(99)"],
@@ -57,10 +57,10 @@ async function runK6(context: Context): Promise<Run> {
 
 export const k6: Row = {
   name: "k6",
-  title: "k6 over WebSocket, 10 pings per frame, 100 000 pings/s for all it can",
+  title: "k6 over WebSocket, 10 pings per frame, 100 000 pings/s offered",
   contenders: [alone("milepost", missingK6, runK6)],
   targets: [
-    { of: "milepost", figure: "pings/s", atLeast: 99_900 },
+    { of: "milepost", figure: "pings/s", atLeast: 100_000 },
     { of: "milepost", figure: "failed checks", atMost: 0 },
   ],
 };
@@ -132,20 +132,50 @@ export const restart: Row = {
 
 // --- retention ---
 
-const logBench = here("log-bench.ts");
+const turnovers = 5;
 
-async function runRetention(): Promise<Run> {
-  const { code, stdout } = await execute(process.execPath, [logBench, "--json"]);
-  return { figures: {}, faults: code === 0 ? [] : [`exit code ${code}`], raw: stdout };
+/** The log by itself, filled once and then turned over; every line of its report is `name value`. */
+function turnover(batchBytes: number): (context: Context) => Promise<Run> {
+  return async ({ dir }) => {
+    const settings = { dir, turnovers, "log-mb": 300, "batch-bytes": batchBytes };
+    const words = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, `${value}`]);
+    const { code, stdout } = await execute(process.execPath, [here("log-bench.ts"), ...words]);
+    const lines = stdout.trim().split("\n").map(namedValues);
+    const rounds = lines.filter((line) => Number(line.turnover) >= 1);
+    if (code !== 0 || rounds.length !== turnovers) throw new Error(`log-bench: ${stdout}`);
+    const first = Number(rounds[0]["p99 ms"]);
+    const last = Number(rounds[turnovers - 1]["p99 ms"]);
+    const most = (name: string) => Math.max(...rounds.map((round) => Number(round[name])));
+    return {
+      figures: {
+        "first p99": first,
+        "last p99": last,
+        "last/first": last / first,
+        "disk/live": most("disk/live"),
+        "written/live": most("written/live"),
+      },
+      faults: [],
+      raw: lines,
+    };
+  };
 }
+
+function namedValues(line: string): Record<string, string> {
+  const pairs = line.split("  ").map((pair) => /^(.*) (\S+)$/.exec(pair)?.slice(1) ?? [pair, ""]);
+  return Object.fromEntries(pairs);
+}
+
+const sizes = { "1.5 KB batches": 1500, "8 KB batches": 8192 };
 
 export const retention: Row = {
   name: "retention",
-  title: "five turnovers of a 300 MB log under load",
-  contenders: [
-    alone("log", () => (existsSync(logBench) ? null : "load/log-bench.ts"), runRetention),
-  ],
-  targets: [],
+  title: "five turnovers of a 300 MB log; append p99 in ms, disk and written bytes over live bytes",
+  contenders: Object.entries(sizes).map(([name, size]) => alone(name, () => null, turnover(size))),
+  targets: Object.keys(sizes).flatMap((of) => [
+    { of, figure: "last/first", atMost: 1.2 },
+    { of, figure: "disk/live", atMost: 1.3 },
+    { of, figure: "written/live", atMost: 4 },
+  ]),
 };
 
 function execute(

@@ -54,7 +54,7 @@ export function table(row: Row, runs: Runs): string {
 }
 
 function line(name: string, cells: string[]): string {
-  return `  ${name.padEnd(20)}${cells.map((cell) => cell.padStart(12)).join("")}`;
+  return `  ${name.padEnd(20)}${cells.map((cell) => cell.padStart(14)).join("")}`;
 }
 
 function number(value: number): string {
