@@ -38,6 +38,9 @@ export type RunningNode = { ready: Ready; stop(): Promise<void>; exited: Promise
 /** The young generation holds a few turns of sockets' work: fewer, cheaper collections. */
 const INGEST_YOUNG_MB = 64;
 
+/** After a thread has failed, the others close their sockets within this. */
+const FAILED_CLOSE_MS = 300;
+
 export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const lock = await lockDirectory(options.dataDir);
   const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
@@ -47,13 +50,19 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => (exit = resolve));
   let stopping = false;
+  const workers: Worker[] = [];
+  // uWebSockets.js aborts a process that ends with its sockets open: they are closed first
+  const fail = (): void => {
+    for (const worker of workers) worker.postMessage({ close: true } satisfies ToIngest);
+    setTimeout(exit, FAILED_CLOSE_MS, 1);
+  };
   const watch = (name: string, worker: Worker): Worker => {
     worker.on("error", (error) => {
       process.stderr.write(`milepost: the ${name} thread failed: ${error.stack ?? error}\n`);
-      exit(1);
+      fail();
     });
     worker.on("exit", () => {
-      if (!stopping) exit(1);
+      if (!stopping) fail();
     });
     return worker;
   };
@@ -67,7 +76,6 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const registry = new Registry();
   watchProcess(registry, version);
   watchThread(registry, "main");
-  const workers: Worker[] = [];
   const broker = await Broker.open({
     log,
     now: Date.now,
