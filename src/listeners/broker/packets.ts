@@ -13,6 +13,7 @@ export const types = {
   pubrel: 6,
   pubcomp: 7,
   subscribe: 8,
+  suback: 9,
   unsubscribe: 10,
   pingreq: 12,
   disconnect: 14,
@@ -87,6 +88,38 @@ function filtersFault(b: Uint8Array, start: number, optionBytes: number): string
     at = end + optionBytes;
   }
   return null;
+}
+
+/** The filters of a sound SUBSCRIBE, in order. */
+export function filtersOf(b: Buffer): string[] {
+  const filters: string[] = [];
+  for (let at = bodyStart(b) + 2; at < b.length;) {
+    const end = stringEnd(b, at);
+    filters.push(b.toString("latin1", at + 2, end));
+    at = end + 1;
+  }
+  return filters;
+}
+
+/**
+ * aedes answers a filter that stands several times in a SUBSCRIBE once; the client expects a code
+ * for each [MQTT-3.8.4-5]. Null when there is nothing to mend.
+ */
+export function repeatCodes(filters: string[], suback: Buffer): Buffer | null {
+  const firsts = new Map<string, number>();
+  for (const filter of filters) if (!firsts.has(filter)) firsts.set(filter, firsts.size);
+  if (firsts.size === filters.length) return null;
+  const start = bodyStart(suback);
+  const codes = suback.subarray(start + 2);
+  const length: number[] = [];
+  for (let rest = 2 + filters.length; rest > 0; rest >>= 7) {
+    length.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0));
+  }
+  return Buffer.concat([
+    Buffer.from([suback[0], ...length]),
+    suback.subarray(start, start + 2),
+    Buffer.from(filters.map((filter) => codes[firsts.get(filter) as number])),
+  ]);
 }
 
 /** `+` and `#` stand alone in their level, `#` in the last one [MQTT-4.7.1-2], [MQTT-4.7.1-3]. */

@@ -14,7 +14,7 @@
  */
 import { Duplex } from "node:stream";
 import { limits } from "../../model/limits.ts";
-import { packetFault, packetId, packetLength, types } from "./packets.ts";
+import { filtersOf, packetFault, packetId, packetLength, repeatCodes, types } from "./packets.ts";
 import { FLAG, kinds, type Outbox } from "./protocol.ts";
 
 export type PipeEvents = {
@@ -55,6 +55,8 @@ export class Pipe extends Duplex {
   /** Packets written before the CONNACK. */
   #early: Buffer[] = [];
   #heldAcks: Buffer[] = [];
+  /** Of the SUBSCRIBE that aedes works on. */
+  #filters: string[] = [];
   #unsentBytes = 0;
 
   constructor(
@@ -153,7 +155,10 @@ export class Pipe extends Duplex {
       this.#refuse(fault);
       return null;
     }
-    if (first[0] >> 4 === types.subscribe) this.filtersInPacket = 0;
+    if (first[0] >> 4 === types.subscribe) {
+      this.filtersInPacket = 0;
+      this.#filters = filtersOf(first);
+    }
     return first;
   }
 
@@ -229,6 +234,12 @@ export class Pipe extends Duplex {
     if (type === types.puback) {
       this.#heldAcks.push(Buffer.from(bytes.subarray(at, end)));
       return false;
+    }
+    if (type === types.suback) {
+      const mended = repeatCodes(this.#filters, bytes.subarray(at, end));
+      this.#filters = [];
+      if (mended !== null) this.#send(mended);
+      return mended === null;
     }
     if (type === types.publish && (bytes[at] & 6) === 0 && this.#unsentBytes > DROP_ABOVE) {
       this.#events.dropped(this);

@@ -95,6 +95,14 @@ test("a SUBSCRIBE is granted 64 filters and a session 256, the rest gets 0x80", 
   expect(await granted(made, ["one/more"])).toEqual([1]);
 });
 
+test("a filter that stands several times gets a code each time", async () => {
+  const some = ["a/1", "fleet/x/event", "a/1", "a/2", "fleet/x/event"];
+  expect(await granted(await client(), some)).toEqual([1, refused, 1, 1, refused]);
+  const many = Array.from({ length: 20_000 }, (_, i) => `${i % 30}`);
+  const codes = await granted(await client(), many);
+  expect(codes).toEqual(Array(20_000).fill(1));
+});
+
 test("a refused filter of a persistent session is not kept", async () => {
   const made = await client({ clean: false, clientId: "keeper" });
   expect(await granted(made, ["fleet/+/position", "ok/1", "$SYS/a", "ok/2"])).toEqual([
