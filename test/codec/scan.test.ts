@@ -123,7 +123,7 @@ describe("fast and slow agree on result, numbers and reason", () => {
 
 describe("what is stored is canonical", () => {
   const order = "id ts lat lon speed heading accuracy altitude battery trip seq".split(" ");
-  test("its known fields stand in order, `flags` last, and reading it again changes nothing", () => {
+  test("fields in order, `flags` last, and reading it again changes nothing", () => {
     fc.assert(
       fc.property(fc.oneof(ping, mutated), (text) => {
         const first = fast(text);
