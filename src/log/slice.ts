@@ -216,15 +216,22 @@ export class Slice {
     throw new MilepostError("damaged", place);
   }
 
-  addPartitions(count: number): void {
-    const { row } = this;
-    for (let i = 0; i < count; i++) {
-      row.starts.push(0);
-      row.ends.push(0);
-      row.maxTimestamps.push(-1);
-      row.bytes.push(0);
-      this.index?.push(new PartitionIndex());
-    }
+  /** This slice's row as it is once so many partitions have joined. */
+  widened(more: number): SliceRow {
+    const none = (value: number): number[] => Array.from({ length: more }, () => value);
+    const { starts, ends, maxTimestamps, bytes } = this.row;
+    return {
+      ...this.row,
+      starts: starts.concat(none(0)),
+      ends: ends.concat(none(0)),
+      maxTimestamps: maxTimestamps.concat(none(-1)),
+      bytes: bytes.concat(none(0)),
+    };
+  }
+
+  widen(more: number): void {
+    Object.assign(this.row, this.widened(more));
+    for (let i = 0; i < more; i++) this.index?.push(new PartitionIndex());
   }
 
   /** What was only logged is on disk when this returns. */
@@ -236,25 +243,25 @@ export class Slice {
   sealStep(): boolean {
     const env = this.openToWrite();
     const tables = this.index ?? [];
+    let partition = this.#sealPartition;
+    let from = this.#sealRow;
     transact(env, true, () => {
       let written = 0;
-      while (this.#sealPartition < tables.length && written < SEAL_STEP_BYTES) {
-        const index = tables[this.#sealPartition];
-        const from = this.#sealRow;
+      while (partition < tables.length && written < SEAL_STEP_BYTES) {
+        const index = tables[partition];
         const to = Math.min(from + CHUNK_ROWS, index.count);
         if (to > from) {
           const chunk = index.encodeChunk(from, to);
-          put(env, tableKey(this.#sealPartition, index.last[to - 1]), chunk, false);
+          put(env, tableKey(partition, index.last[to - 1]), chunk, false);
           written += chunk.byteLength;
         }
-        this.#sealRow = to;
-        if (to === index.count) {
-          this.#sealPartition++;
-          this.#sealRow = 0;
-        }
+        from = to === index.count ? 0 : to;
+        if (to === index.count) partition++;
       }
     });
-    return this.#sealPartition === tables.length;
+    this.#sealPartition = partition;
+    this.#sealRow = from;
+    return partition === tables.length;
   }
 
   sealed(): void {

@@ -180,9 +180,11 @@ export class LogStore {
 
   deleteTopic(name: string): void {
     const topic = this.#topic(name);
-    this.#manifest.removeTopic(topic.row.id);
-    for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
-    this.#manifest.commit();
+    this.#orDiskFull(() => {
+      this.#manifest.removeTopic(topic.row.id);
+      for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
+      this.#manifest.commit();
+    });
     this.#topics.delete(name);
     topic.close();
     rmSync(join(this.#on.dir, topic.row.dir), { recursive: true, force: true });
@@ -208,7 +210,9 @@ export class LogStore {
     topic.config = effectiveConfig(changed, this.#defaults);
     topic.settings = logSettings(topic.config);
     // a file is of one level from its first byte
-    if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(Date.now());
+    if (topic.open.row.flushed !== topic.settings.flushed) {
+      this.#orDiskFull(() => topic.roll(Date.now()));
+    }
     return topic.info;
   }
 

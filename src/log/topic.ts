@@ -426,12 +426,12 @@ export class Topic {
     for (let p = row.partitions; p < total; p++) added.push(new PartitionLog());
     const headers = added.map((log) => log.header());
     open.putHeaders(row.partitions, headers);
-    open.addPartitions(added.length);
+    this.#on.manifest.putTopic({ ...row, partitions: total });
+    this.#on.manifest.putSlice(row.id, open.widened(added.length));
+    this.#on.manifest.commit();
+    open.widen(added.length);
     this.partitions.push(...added);
     row.partitions = total;
-    this.#on.manifest.putTopic(row);
-    this.#on.manifest.putSlice(row.id, open.row);
-    this.#on.manifest.commit();
   }
 
   /** What was only logged is on disk when this returns. */
