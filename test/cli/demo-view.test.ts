@@ -37,7 +37,8 @@ test("the view of two readings, five seconds apart", () => {
 
 test("the same on a line", () => {
   expect(line(compare(before, after), 5)).toBe(
-    "0:05  150 pings/s  3 750 acked (p50 0.5 ms, p99 1.0 ms)  log 1.5 MiB  2 rejects  199 connected",
+    "0:05  150 pings/s  3 750 acked (p50 0.5 ms, p99 1.0 ms)  log 1.5 MiB  " +
+      "2 rejects  199 connected",
   );
 });
 

@@ -17,7 +17,7 @@ export type Taken = {
 export type Unsteady = { port: number; taken: Taken; close: () => Promise<void> };
 
 export type Moods = {
-  /** Odds, at each message, to cut the connection: before it is taken, or taken and not answered. */
+  /** Odds, at each message, to cut the connection: before or after it is taken. */
   cut: number;
   /** Answers are this late, ms. */
   lateMs: number;
