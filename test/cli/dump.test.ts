@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { startGateway, stopGateway } from "./gateway.ts";
+import { startGateway } from "../harness/gateway.ts";
 import { launcher, milepost } from "./run.ts";
 
 const pings = 2000;
@@ -12,8 +12,8 @@ let whileRunning: Awaited<ReturnType<typeof milepost>>;
 let doctorWhileRunning: Awaited<ReturnType<typeof milepost>>;
 
 beforeAll(async () => {
-  const gateway = await startGateway(dir);
-  const url = `http://127.0.0.1:${gateway.ready.device}/v1/ingest?driver=d1`;
+  const gateway = await startGateway({ dataDir: dir });
+  const url = `http://127.0.0.1:${gateway.ports.device}/v1/ingest?driver=d1`;
   const batch = Array.from({ length: pings }, (_, seq) => {
     return { ts: Date.now(), lat: 12.9, lon: 77.6, seq };
   });
@@ -23,7 +23,7 @@ beforeAll(async () => {
   expect(bad.status).toBe(200);
   whileRunning = await milepost(["dump", "positions", "--data-dir", dir]);
   doctorWhileRunning = await milepost(["doctor", "--data-dir", dir]);
-  await stopGateway(gateway);
+  await gateway.stop();
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

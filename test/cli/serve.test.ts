@@ -1,12 +1,51 @@
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Gateway } from "./gateway.ts";
-import { startGateway, stopGateway } from "./gateway.ts";
-import { milepost } from "./run.ts";
+import { launcher, milepost } from "./run.ts";
+
+type Gateway = {
+  child: ChildProcess;
+  /** What `milepost ready` said. */
+  ready: { mqtt: number; device: number; admin: number; pid: number } & Record<string, unknown>;
+  stdout(): string;
+  stderr(): string;
+  /** Exit code and signal. */
+  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
+};
+
+/** `milepost serve` on free ports; rejects with stderr when it ends before it is ready. */
+function startGateway(dataDir: string, args: string[] = []): Promise<Gateway> {
+  const ports = ["mqtt", "device", "admin"].flatMap((name) => [`--${name}-port`, "0"]);
+  const all = [launcher, "serve", "--data-dir", dataDir, ...ports, ...args];
+  const child = spawn(process.execPath, all, { stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stderr.on("data", (chunk) => (stderr += chunk));
+  const ended = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) => {
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+  return new Promise((resolve, reject) => {
+    child.stdout.on("data", (chunk) => {
+      stdout += chunk;
+      const match = /^milepost ready (\{.*\})\n/.exec(stdout);
+      if (match === null) return;
+      const ready = JSON.parse(match[1]);
+      resolve({ child, ready, ended, stdout: () => stdout, stderr: () => stderr });
+    });
+    void ended.then(({ code }) => reject(new Error(`exit ${code}: ${stderr}`)));
+  });
+}
+
+/** SIGTERM, then the end. */
+function stopGateway(gateway: Gateway): Gateway["ended"] {
+  gateway.child.kill("SIGTERM");
+  return gateway.ended;
+}
 
 let dir: string;
 const started: Gateway[] = [];
@@ -23,7 +62,7 @@ afterEach(async () => {
 });
 
 async function start(...args: string[]): Promise<Gateway> {
-  const gateway = await startGateway(dir, ...args);
+  const gateway = await startGateway(dir, args);
   started.push(gateway);
   return gateway;
 }
@@ -86,7 +125,7 @@ test.each(["mqtt", "device", "admin"])("a %s port in use: exit 1 naming it", asy
   const other = createServer();
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as AddressInfo;
-  const starting = startGateway(dir, `--${name}-port`, String(port));
+  const starting = startGateway(dir, [`--${name}-port`, String(port)]);
   await expect(starting).rejects.toThrow(new RegExp(`^exit 1: milepost: .*${port}`));
   other.close();
 });

@@ -87,6 +87,11 @@ export class Gateway {
     return code;
   }
 
+  /** The exit code of one that ends by itself. */
+  ended(): Promise<number | null> {
+    return this.#ended;
+  }
+
   kill(): Promise<number | null> {
     return this.end("SIGKILL");
   }
