@@ -14,13 +14,16 @@
  * So what the old connection handed over is in the log or refused before the new one is read.
  */
 import type { MessagePort } from "node:worker_threads";
+import { limits } from "../model/limits.ts";
 import type { Claims, Holder } from "./intake-types.ts";
 
 export type Kind = "client" | "driver";
 type ToRegistry =
   | { op: "claim"; ref: number; kind: Kind; id: string }
-  | { op: "released"; ref: number };
-type FromRegistry = { op: "granted"; ref: number; broker: boolean } | { op: "taken"; ref: number };
+  | { op: "released"; ref: number; carried: number[] };
+type FromRegistry =
+  | { op: "granted"; ref: number; broker: boolean; carried: number[] }
+  | { op: "taken"; ref: number };
 
 /** Worker's side. */
 export class ClaimsPort implements Claims {
@@ -44,20 +47,20 @@ export class ClaimsPort implements Claims {
     this.#send({ op: "claim", ref, kind, id });
   }
 
-  release(holder: Holder): void {
+  release(holder: Holder, carried: number[] = []): void {
     const ref = this.#refs.get(holder);
     if (ref === undefined) return;
     this.#refs.delete(holder);
     this.#holders.delete(ref);
-    this.#send({ op: "released", ref });
+    this.#send({ op: "released", ref, carried });
   }
 
   #message(m: FromRegistry): void {
     const holder = this.#holders.get(m.ref);
     // gone meanwhile: its `released` is on the way
     if (holder === undefined) return;
-    if (m.op === "granted") holder.granted(m.broker);
-    else holder.taken(() => this.release(holder));
+    if (m.op === "granted") holder.granted(m.broker, m.carried);
+    else holder.taken((carried) => this.release(holder, carried));
   }
 
   /** A reconnecting fleet claims by the thousand: one message a turn. */
@@ -78,6 +81,8 @@ export class ClaimRegistry {
   readonly #places = new Map<string, Place>();
   readonly #claims = new Map<MessagePort, Map<number, Claim>>();
   readonly #out = new Map<MessagePort, FromRegistry[]>();
+  /** By place: QoS 2 packet ids that a client's next connection must know, oldest first. */
+  readonly #carried = new Map<string, number[]>();
   readonly #needsBroker: (clientId: string) => boolean;
 
   constructor(needsBroker: (clientId: string) => boolean) {
@@ -89,7 +94,7 @@ export class ClaimRegistry {
     port.on("message", (messages: ToRegistry[]) => {
       for (const m of messages) {
         if (m.op === "claim") this.#claim(port, m.ref, `${m.kind}/${m.id}`);
-        else this.#released(port, m.ref);
+        else this.#released(port, m.ref, m.carried);
       }
       for (const [to, out] of this.#out) to.postMessage(out);
       this.#out.clear();
@@ -110,9 +115,10 @@ export class ClaimRegistry {
     place.next = claim;
   }
 
-  #released(port: MessagePort, ref: number): void {
+  #released(port: MessagePort, ref: number, carried: number[]): void {
     const claim = this.#claims.get(port)?.get(ref);
     if (claim === undefined) return;
+    if (carried.length > 0) this.#carry(claim.key, carried);
     this.#claims.get(port)?.delete(ref);
     const place = this.#places.get(claim.key);
     if (place === undefined) return;
@@ -129,7 +135,18 @@ export class ClaimRegistry {
   #grant(claim: Claim): void {
     const [kind] = claim.key.split("/", 1);
     const broker = kind === "client" && this.#needsBroker(claim.key.slice(kind.length + 1));
-    this.#tell(claim.port, { op: "granted", ref: claim.ref, broker });
+    const carried = this.#carried.get(claim.key) ?? [];
+    this.#carried.delete(claim.key);
+    this.#tell(claim.port, { op: "granted", ref: claim.ref, broker, carried });
+  }
+
+  #carry(key: string, ids: number[]): void {
+    this.#carried.delete(key);
+    this.#carried.set(key, ids);
+    // the client gone for longest is forgotten: its resends would be stored again
+    if (this.#carried.size > limits.qos2ClientsMax) {
+      this.#carried.delete(this.#carried.keys().next().value as string);
+    }
   }
 
   #tell(port: MessagePort, m: FromRegistry): void {

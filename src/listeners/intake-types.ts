@@ -58,16 +58,22 @@ export interface Intake {
   onResume(listener: () => void): void;
 }
 
+/** Says that nothing of a holder is pending; `carried`: QoS 2 packet ids its successor must know. */
+export type Release = (carried?: number[]) => void;
+
 /** A connection that stands for a device. */
 export interface Holder {
-  /** The earlier holder has closed, and what it handed over is in the log or refused. */
-  granted(sessionPresentOrNeedsBroker: boolean): void;
+  /**
+   * The earlier holder has closed, and what it handed over is in the log or refused.
+   * `needsBroker`: the client has a session there. `carried`: what the earlier holder left.
+   */
+  granted(needsBroker: boolean, carried: number[]): void;
   /** A newer one came: stop reading, close, call `released` when nothing of yours is pending. */
-  taken(released: () => void): void;
+  taken(released: Release): void;
 }
 
 /** One live connection per MQTT client id or WebSocket `driver=`, across workers. */
 export interface Claims {
   claim(kind: "client" | "driver", id: string, holder: Holder): void;
-  release(holder: Holder): void;
+  release(holder: Holder, carried?: number[]): void;
 }

@@ -8,53 +8,35 @@ import { Frame } from "../codec/frame.ts";
 import { DriverMemory } from "../codec/driver-memory.ts";
 import { owntracksToPing } from "../codec/owntracks.ts";
 import { PingReader } from "../codec/ping.ts";
-import type { LogProducer, Refusal, Submission, Waiter } from "../log/producer.ts";
-import {
-  durationBuckets,
-  type Counter,
-  type Histogram,
-  type Registry,
-} from "../metrics/registry.ts";
+import type { LogProducer, Refusal, Waiter } from "../log/producer.ts";
+import type { Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { CellCache } from "../partitions/cell.ts";
 import { murmur2, partitionOf, partitionOfHash } from "../partitions/murmur2.ts";
-import type {
-  Dialect,
-  Done,
-  FrameResult,
-  Intake,
-  Rejection,
-  Source,
-  Transport,
-} from "./intake-types.ts";
+import type { Done, Intake, Source, Transport } from "./intake-types.ts";
+import { IntakeMetrics } from "./intake-metrics.ts";
 import type { Topic } from "./mqtt/topics.ts";
+import { Parts } from "./parts.ts";
 import { NO_ROUTES, type Route, type Routes } from "./routes.ts";
 
 /** What a record may cost beside its payload: a filled-in id, flags, the headers of a reject. */
 const EXTRA_BYTES = 640;
 
-const TRANSPORTS: readonly Transport[] = ["mqtt", "ws", "http"];
 const HEADER_REASON = Buffer.from("reason");
 const HEADER_TRANSPORT = Buffer.from("transport");
 const HEADER_DRIVER = Buffer.from("driver");
 
 type MemoryHolder = { memory: DriverMemory | null };
-/** `n`: acknowledged since the histogram was last fed. */
-type Acks = { histogram: Histogram; n: number };
-type Sizes = { messages: Counter; bytes: Counter };
 
 export class WorkerIntake implements Intake {
+  readonly metrics: IntakeMetrics;
   readonly #producer: LogProducer;
-  readonly #registry: Registry;
   readonly #reader = new PingReader();
   readonly #frame = new Frame();
   /** By resolution. */
   readonly #cells: CellCache[] = [];
   readonly #resume: (() => void)[] = [];
-  readonly #sizes: Record<Transport, Partial<Record<Dialect, Sizes>>> = { mqtt: {}, ws: {}, http: {} };
-  readonly #mqtt: Sizes;
-  readonly #acks: Record<Transport, Acks>;
   #routes: Routes = NO_ROUTES;
   /** Set from outside: what new work is refused with. */
   diskFull = false;
@@ -62,14 +44,7 @@ export class WorkerIntake implements Intake {
 
   constructor(producer: LogProducer, registry: Registry) {
     this.#producer = producer;
-    this.#registry = registry;
-    this.#mqtt = this.#sizesOf("mqtt", "native");
-    const acks = (transport: Transport): Acks => {
-      const help = "From the first byte of a batch to its acknowledgement";
-      const name = "milepost_ack_duration_seconds";
-      return { histogram: registry.histogram(name, help, durationBuckets, { transport }), n: 0 };
-    };
-    this.#acks = { mqtt: acks("mqtt"), ws: acks("ws"), http: acks("http") };
+    this.metrics = new IntakeMetrics(registry);
   }
 
   set routes(routes: Routes) {
@@ -105,8 +80,7 @@ export class WorkerIntake implements Intake {
     tag: number,
   ): void {
     if (topic.way === "position") {
-      this.#mqtt.messages.value++;
-      this.#mqtt.bytes.value += end - start;
+      this.metrics.count("mqtt", "native", end - start);
       // a single ping; an array and what is neither goes the slower way
       if (b[start] === 0x7b) {
         holder.memory ??= new DriverMemory();
@@ -149,10 +123,10 @@ export class WorkerIntake implements Intake {
       case "event":
         return this.event(body, source, done);
       case "command":
-        this.#count("mqtt", "native", body.length);
+        this.metrics.count("mqtt", "native", body.length);
         return this.#record(this.#routes.commands, body, source, "bad_json", done);
       default:
-        this.#count("mqtt", "native", body.length);
+        this.metrics.count("mqtt", "native", body.length);
         return this.reject(body, source, "unknown_topic", done);
     }
   }
@@ -160,14 +134,14 @@ export class WorkerIntake implements Intake {
   // --- bodies ---
 
   frame(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void {
-    this.#count(source.transport, source.dialect, bytes.length);
+    this.metrics.count(source.transport, source.dialect, bytes.length);
     this.#pings(bytes, source, ndjson, done);
   }
 
   #pings(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void {
     const now = Date.now();
     const frame = this.#frame;
-    const parts = new Parts(done, this.#acks[source.transport]);
+    const parts = new Parts(done, this.metrics.acks[source.transport]);
     const fault = frame.split(bytes, 0, bytes.length, ndjson);
     if (fault !== null) return done(null, fault);
     for (let i = 0; i < frame.count; i++) {
@@ -194,8 +168,8 @@ export class WorkerIntake implements Intake {
   }
 
   object(ping: Record<string, unknown>, source: Source, done: Done): void {
-    this.#count(source.transport, source.dialect, 0);
-    const parts = new Parts(done, this.#acks[source.transport]);
+    this.metrics.count(source.transport, source.dialect, 0);
+    const parts = new Parts(done, this.metrics.acks[source.transport]);
     this.#take(limits.pingBytesMax, 1);
     parts.begin(this.#producer, this.#routes);
     const now = Date.now();
@@ -215,42 +189,25 @@ export class WorkerIntake implements Intake {
     const ping = owntracksToPing(body);
     if (ping === "event") return this.event(body, source, done);
     if (typeof ping === "string") {
-      this.#count(source.transport, source.dialect, body.length);
+      this.metrics.count(source.transport, source.dialect, body.length);
       return this.reject(body, source, ping, done);
     }
     this.object(ping, source, done);
   }
 
   event(bytes: Uint8Array, source: Source, done: Done): void {
-    this.#count(source.transport, source.dialect, bytes.length);
+    this.metrics.count(source.transport, source.dialect, bytes.length);
     if (!isJson(bytes)) return this.reject(bytes, source, "bad_json", done);
     this.#record(this.#routes.events, bytes, source, "unknown_topic", done);
   }
 
   reject(bytes: Uint8Array, source: Source, reason: ErrorCode, done: Done): void {
     this.#take(Math.min(bytes.length, limits.rejectPayloadBytesMax), 1);
-    const parts = new Parts(done, this.#acks[source.transport]);
+    const parts = new Parts(done, this.metrics.acks[source.transport]);
     parts.begin(this.#producer, this.#routes);
     this.#reject(bytes, 0, bytes.length, reason, source.transport, source.identity);
     parts.rejected(reason);
     parts.end();
-  }
-
-  shed(transport: Transport, reason: string): void {
-    const help = "QoS 0 messages dropped under pressure";
-    this.#registry.counter("milepost_ingest_shed_total", help, { transport, reason }).value++;
-  }
-
-  /** After every answer of the log: how long the acknowledged had waited. */
-  observe(seconds: number): void {
-    for (const t of TRANSPORTS) {
-      const a = this.#acks[t];
-      if (a.n > 0) a.histogram.observeMany(seconds, a.n);
-      a.n = 0;
-    }
-  }
-  acknowledged(transport: Transport): void {
-    this.#acks[transport].n++;
   }
 
   // --- records ---
@@ -305,8 +262,7 @@ export class WorkerIntake implements Intake {
     transport: Transport,
     driver: Uint8Array | null,
   ): void {
-    const help = "Pings rejected, by reason";
-    this.#registry.counter("milepost_ingest_rejected_total", help, { transport, reason }).value++;
+    this.metrics.rejected(transport, reason);
     const cut = Math.min(end, start + limits.rejectPayloadBytesMax);
     const headers: Header[] = [
       [HEADER_REASON, Buffer.from(reason)],
@@ -327,7 +283,7 @@ export class WorkerIntake implements Intake {
     if (body.length > max) return this.reject(body, source, "too_large", done);
     if (routes.length === 0) return this.reject(body, source, missing, done);
     this.#take(body.length, 1);
-    const parts = new Parts(done, this.#acks[source.transport]);
+    const parts = new Parts(done, this.metrics.acks[source.transport]);
     parts.begin(this.#producer, this.#routes);
     this.#keyed(routes, source.identity, body, 0, body.length, null);
     parts.event(routes.length);
@@ -347,96 +303,6 @@ export class WorkerIntake implements Intake {
       const partition = key === null ? 0 : partitionOf(key, 0, keyEnd, partitions);
       this.#producer.append(topic, partition, key, 0, keyEnd, b, start, end, Date.now(), headers);
     }
-  }
-
-  #count(transport: Transport, dialect: Dialect, bytes: number): void {
-    const { messages, bytes: total } = this.#sizesOf(transport, dialect);
-    messages.value++;
-    total.value += bytes;
-  }
-
-  #sizesOf(transport: Transport, dialect: Dialect): Sizes {
-    const known = this.#sizes[transport][dialect];
-    if (known !== undefined) return known;
-    const labels = { transport, dialect };
-    return (this.#sizes[transport][dialect] = {
-      messages: this.#registry.counter("milepost_ingest_messages_total", "Messages", labels),
-      bytes: this.#registry.counter("milepost_ingest_bytes_total", "Their payloads", labels),
-    });
-  }
-}
-
-/**
- * A body's pings and what becomes of them. A body may straddle two submissions; then it waits on
- * both, and `done` comes with the last.
- */
-class Parts implements Waiter {
-  readonly #done: Done;
-  readonly #ack: { n: number };
-  readonly #result: FrameResult = { accepted: 0, rejected: [], p: [] };
-  /** Refs per ping of the part under way: n > 0 accepted, n <= 0 rejected with -n refs. */
-  #open: number[] | null = null;
-  readonly #parts: number[][] = [];
-  #refusal: ErrorCode | null = null;
-  #item = 0;
-  #first = 0;
-  #producer: LogProducer | null = null;
-  #copies = 0;
-  #rejectCopies = 0;
-
-  constructor(done: Done, ack: { n: number }) {
-    this.#done = done;
-    this.#ack = ack;
-  }
-
-  begin(producer: LogProducer, routes: Routes): void {
-    if (this.#open !== null) return;
-    this.#producer = producer;
-    this.#open = [];
-    this.#first = producer.nextRef;
-    this.#copies = routes.positions.length;
-    this.#rejectCopies = routes.rejects.length;
-  }
-  accepted(): void {
-    this.#item++;
-    this.#open?.push(this.#copies);
-  }
-  rejected(reason: ErrorCode): void {
-    const rejection: Rejection = { i: this.#item++, reason };
-    this.#result.rejected.push(rejection);
-    this.#open?.push(-this.#rejectCopies);
-  }
-  event(copies: number): void {
-    this.#item++;
-    this.#open?.push(copies);
-  }
-  /** What follows goes into another submission. */
-  cut(): void {
-    if (this.#open === null) return;
-    this.#parts.push(this.#open);
-    this.#producer?.wait(this, this.#parts.length - 1, this.#first);
-    this.#open = null;
-  }
-  end(): void {
-    this.cut();
-  }
-
-  settle(tag: number, s: Submission | null, first: number, refusal: Refusal | null): void {
-    this.#refusal ??= refusal;
-    let ref = first;
-    if (s !== null && this.#refusal === null) {
-      for (const refs of this.#parts[tag]) {
-        if (refs > 0) {
-          this.#result.accepted++;
-          this.#result.p.push([s.partitionOf(ref), s.offsetOf(ref)]);
-        } else this.#result.p.push(null);
-        ref += Math.abs(refs);
-      }
-    }
-    if (tag < this.#parts.length - 1) return;
-    this.#ack.n++;
-    if (this.#refusal === null) this.#done(this.#result, null);
-    else this.#done(null, this.#refusal);
   }
 }
 

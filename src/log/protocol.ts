@@ -5,6 +5,7 @@
  * numbers; the log thread answers each number with the same number once its batches are in the log
  * or refused. A client port carries requests, answers and news.
  */
+import type { MessagePort } from "node:worker_threads";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./types.ts";
 
@@ -19,10 +20,7 @@ export type LogThreadOptions = {
   now: number;
 };
 
-export type ToLogThread =
-  | { producer: import("node:worker_threads").MessagePort }
-  | { client: import("node:worker_threads").MessagePort }
-  | { stop: true };
+export type ToLogThread = { producer: MessagePort } | { client: MessagePort } | { stop: true };
 
 export type FromLogThread = { ready: RecoveryReport } | { line: string } | { stopped: true };
 

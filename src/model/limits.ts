@@ -30,6 +30,8 @@ export const limits = {
   /** Client → broker packets that are not ingest: same cap as a frame. */
   packetBytesMax: 256 * 1024 + 1024,
   qos2InflightMax: 1000,
+  /** Clients that are away with QoS 2 packet ids open: 20 MB at the most. */
+  qos2ClientsMax: 2500,
   retainedMax: 10_000,
   /** A client that asks for keep-alive 0 is closed after this much silence. */
   idleMsMax: 24 * 3_600_000,

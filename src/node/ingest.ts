@@ -64,7 +64,7 @@ const producer = new LogProducer(options.producer, {
   },
   onSettled: (openedMs) => {
     lane.acks.flush();
-    intake.observe((Date.now() - openedMs) / 1000);
+    intake.metrics.observe((Date.now() - openedMs) / 1000);
   },
 });
 const intake = new WorkerIntake(producer, registry);
@@ -94,6 +94,8 @@ const device = await startDeviceApp({
   allowOrigin: options.allowOrigin,
   registry,
 });
+// after a fault too: uWebSockets.js aborts the process when its thread ends with sockets open
+process.on("exit", () => device.close());
 
 parent.on("message", (m: ToIngest) => {
   if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });

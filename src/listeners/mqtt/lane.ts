@@ -4,7 +4,6 @@
  * reading: a stall or a pause expires nobody.
  */
 import type { Registry } from "../../metrics/registry.ts";
-import { limits } from "../../model/limits.ts";
 import type { LogProducer } from "../../log/producer.ts";
 import type { BrokerLink } from "../broker/link.ts";
 import type { Claims } from "../intake-types.ts";
@@ -99,10 +98,5 @@ export class MqttLane {
 
   closeAll(reason: string): void {
     for (const c of this.#connections.values()) c.close(reason);
-  }
-
-  /** Closed after this long, in seconds of `clock`: half as much again as promised. */
-  static silence(keepAliveSeconds: number): number {
-    return keepAliveSeconds === 0 ? limits.idleMsMax / 1000 : Math.ceil(keepAliveSeconds * 1.5) + 1;
   }
 }

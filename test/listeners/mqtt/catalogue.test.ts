@@ -189,6 +189,24 @@ test("QoS 2: the same packet id is not stored twice before PUBREL", async () => 
   raw.end();
 });
 
+test("QoS 2: a kept session remembers its packet ids over a reconnect, a clean one does not", async () => {
+  const before = await gateway.metric("milepost_log_end_offset", 'topic="positions"');
+  for (const flags of [0, 2]) {
+    const id = `q2-${flags}`;
+    const first = await Raw.open(port);
+    first.send(connect({ id, flags }), publish(`fleet/${id}/position`, ping(id), 2, 5));
+    expect(await first.take(8)).toBe(`${ACCEPTED}50020005`);
+    first.end();
+    const second = await Raw.open(port);
+    second.send(connect({ id, flags }), publish(`fleet/${id}/position`, ping(id), 2, 5, 8));
+    const present = flags === 0 ? "20020100" : ACCEPTED;
+    expect(await second.take(8)).toBe(`${present}50020005`);
+    second.end();
+  }
+  const after = await gateway.metric("milepost_log_end_offset", 'topic="positions"');
+  expect(after - before).toBe(3);
+});
+
 test("whatever came, the gateway still takes pings", async () => {
   const raw = await Raw.open(port);
   raw.send(connect(), publish("fleet/last/position", ping("last"), 1, 1));
