@@ -33,6 +33,7 @@ const passedOn: (keyof ServeOptions)[] = [
 /** Rates and percentiles are of so many seconds: calm, and still of the moment. */
 const windowReadings = 5;
 const plainLineEveryMs = 5000;
+const secondSignalMs = 500;
 const fleetPatienceMs = 15_000;
 const gatewayPatienceMs = 31_000;
 
@@ -65,8 +66,11 @@ class Demo {
   constructor(flags: DemoFlags) {
     this.#flags = flags;
     this.#stop = new Promise((resolve) => {
+      let firstMs = Infinity;
       const onSignal = () => {
-        if (this.#stopping) this.#abandon();
+        // A launcher may hand on the Ctrl-C that the terminal has sent us already.
+        if (performance.now() - firstMs > secondSignalMs) this.#abandon();
+        firstMs = Math.min(firstMs, performance.now());
         this.#stopping = true;
         resolve();
       };
