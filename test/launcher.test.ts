@@ -134,7 +134,7 @@ describe("set-up", () => {
     });
   });
 
-  test("a registry out of reach is named as the cause, and the next start tries again", async () => {
+  test("a registry out of reach is named, and the next start tries again", async () => {
     packages({ "left-out": "1.0.0" });
     const env = {
       npm_config_registry: "http://127.0.0.1:9/",

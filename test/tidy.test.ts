@@ -30,9 +30,9 @@ const ranks: Record<string, number> = {
   riders: 6,
   sinks: 6,
   admin: 6,
-  "main.ts": 7,
-  cli: 7,
   node: 7,
+  cli: 8,
+  "main.ts": 9,
 };
 
 /** Where an outside package may be imported; what is not here may not be imported in src/. */
