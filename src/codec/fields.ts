@@ -45,7 +45,10 @@ export const knownNames: readonly string[] = [
   "flags",
   ...aliases.keys(),
 ];
-export const knownNameSet: ReadonlySet<string> = new Set(knownNames);
+/** Where a name stands in `knownNames`. */
+export const knownIndex: ReadonlyMap<string, number> = new Map(
+  knownNames.map((name, i) => [name, i]),
+);
 
 /** Fix times, against the receive time. */
 export const clampedFromMs = 3_600_000;

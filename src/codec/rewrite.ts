@@ -16,7 +16,8 @@ import {
   aheadMsMax,
   aliases,
   clampedFromMs,
-  knownNameSet,
+  knownIndex,
+  knownNames,
   latMax,
   lonMax,
   type NumberField,
@@ -30,6 +31,15 @@ import { fixTime } from "./time.ts";
 
 const notInIds = /[\p{Cc}/+#]/u;
 
+const indexOf = (name: string): number => knownIndex.get(name)!;
+const ID = indexOf("id");
+const TS = indexOf("ts");
+const LAT = indexOf("lat");
+const LON = indexOf("lon");
+const FLAGS = indexOf("flags");
+const optional = optionalFields.map((name) => ({ name, index: indexOf(name) }));
+const aliasIndexes = [...aliases].map(([alias, name]) => [indexOf(alias), indexOf(name)] as const);
+
 export class Rewrite {
   reason: ErrorCode | null = null;
   id = "";
@@ -39,16 +49,16 @@ export class Rewrite {
   lat = 0;
   lon = 0;
   flags = 0;
-  readonly #fields = new Map<string, unknown>();
-  readonly #raw = new Map<string, unknown>();
-  readonly #unknown = new Map<string, unknown>();
+  /** Values by `knownIndex`, undefined where there is none. */
+  readonly #fields: unknown[] = knownNames.map(() => undefined);
+  #ping: JsonObject = {};
+  #unknown: string[] = [];
+  /** Names and values of what we add behind the unknown fields. */
+  #added: [name: string, value: unknown][] = [];
 
   /** Takes the fields apart and checks them: false when there is a `reason`. */
   pick(ping: JsonObject, receivedMs: number, identity: string | null): boolean {
     this.flags = 0;
-    this.#fields.clear();
-    this.#raw.clear();
-    this.#unknown.clear();
     this.#sort(ping);
     this.reason = this.#checkId(identity) ?? this.#checkPosition() ?? this.#checkTime(receivedMs);
     if (this.reason !== null) return false;
@@ -60,50 +70,58 @@ export class Rewrite {
   text(flags: number): string {
     const { ts, lat, lon } = this;
     let text = `{"id":${JSON.stringify(this.id)},"ts":${ts},"lat":${lat},"lon":${lon}`;
-    for (const name of optionalFields) {
-      const value = this.#fields.get(name);
+    for (const { name, index } of optional) {
+      const value = this.#fields[index];
       if (typeof value === "number") text += `,"${name}":${value}`;
       else if (value !== undefined) text += `,"${name}":${JSON.stringify(value)}`;
     }
-    for (const [name, value] of this.#unknown) text += member(name, value);
-    for (const [name, value] of this.#raw) text += member(name, value);
+    for (const name of this.#unknown) {
+      // A name that we add is ours, whatever the device wrote under it.
+      if (this.#added.some(([added]) => added === name)) continue;
+      text += member(name, this.#ping[name]);
+    }
+    for (const [name, value] of this.#added) text += member(name, value);
     if (flags !== 0) text += `,"flags":${flagsText(flags)}`;
     return `${text}}`;
   }
 
   #sort(ping: JsonObject): void {
     const fields = this.#fields;
+    fields.fill(undefined);
+    this.#ping = ping;
+    this.#unknown = [];
+    this.#added = [];
     for (const name of Object.keys(ping)) {
-      if (ping[name] === undefined) continue;
-      if (knownNameSet.has(name)) fields.set(name, ping[name]);
-      else this.#unknown.set(name, ping[name]);
+      const index = knownIndex.get(name);
+      if (index !== undefined) fields[index] = ping[name];
+      else if (ping[name] !== undefined) this.#unknown.push(name);
     }
-    for (const [alias, name] of aliases) {
-      const value = fields.get(alias);
+    for (const [alias, field] of aliasIndexes) {
+      const value = fields[alias];
       if (value === undefined) continue;
-      if (!fields.has(name)) fields.set(name, value);
-      else if (!same(name, fields.get(name), value)) this.#keepRaw(alias, value);
+      if (fields[field] === undefined) fields[field] = value;
+      else if (!same(field, fields[field], value)) this.#keepRaw(alias);
     }
-    if (fields.has("flags")) this.#keepRaw("flags", fields.get("flags"));
+    if (fields[FLAGS] !== undefined) this.#keepRaw(FLAGS);
   }
 
-  #keepRaw(name: string, value: unknown): void {
-    this.#fields.delete(name);
-    this.#unknown.delete(`raw.${name}`);
-    this.#raw.set(`raw.${name}`, value);
+  #keepRaw(index: number): void {
+    this.#added.push([`raw.${knownNames[index]}`, this.#fields[index]]);
+    this.#fields[index] = undefined;
     this.flags |= FIELD;
   }
 
   #checkId(identity: string | null): ErrorCode | null {
-    const id = this.#fields.get("id") ?? (this.#fields.has("id") ? null : identity);
+    const given = this.#fields[ID];
+    const id = given === undefined ? identity : given;
     if (typeof id !== "string" || !isDriverId(id)) return "bad_id";
     this.id = id;
     return identity !== null && id !== identity ? "wrong_identity" : null;
   }
 
   #checkPosition(): ErrorCode | null {
-    const lat = this.#fields.get("lat");
-    const lon = this.#fields.get("lon");
+    const lat = this.#fields[LAT];
+    const lon = this.#fields[LON];
     if (typeof lat !== "number" || !(Math.abs(lat) <= latMax)) return "bad_position";
     if (typeof lon !== "number" || !(Math.abs(lon) <= lonMax)) return "bad_position";
     this.lat = lat;
@@ -113,7 +131,7 @@ export class Rewrite {
   }
 
   #checkTime(receivedMs: number): ErrorCode | null {
-    const fix = fixTime(this.#fields.get("ts"));
+    const fix = fixTime(this.#fields[TS]);
     if (fix === null) return "bad_time";
     const ahead = fix - receivedMs;
     if (ahead > aheadMsMax) return "bad_time";
@@ -121,8 +139,7 @@ export class Rewrite {
     this.ts = fix;
     if (ahead >= clampedFromMs) {
       this.ts = receivedMs;
-      this.#unknown.delete("tsDevice");
-      this.#raw.set("tsDevice", fix);
+      this.#added.push(["tsDevice", fix]);
       this.flags |= CLAMPED;
     } else if (-ahead > oldAfterMs) {
       this.flags |= OLD;
@@ -131,13 +148,13 @@ export class Rewrite {
   }
 
   #checkOptional(): void {
-    for (const name of optionalFields) {
-      const value = this.#fields.get(name);
+    for (const { name, index } of optional) {
+      const value = this.#fields[index];
       if (value === undefined) continue;
       if (name === "trip" ? typeof value !== "string" : !isInRange(name, value)) {
-        this.#keepRaw(name, value);
+        this.#keepRaw(index);
       } else if (name === "heading" && value === ranges.heading.max) {
-        this.#fields.set(name, 0);
+        this.#fields[index] = 0;
       }
     }
   }
@@ -148,7 +165,8 @@ export function isDriverId(id: string): boolean {
   return (
     id !== "" &&
     id.length <= limits.driverIdBytesMax &&
-    Buffer.byteLength(id) <= limits.driverIdBytesMax &&
+    (id.length * 3 <= limits.driverIdBytesMax ||
+      Buffer.byteLength(id) <= limits.driverIdBytesMax) &&
     id.isWellFormed() &&
     !notInIds.test(id)
   );
@@ -161,8 +179,8 @@ function isInRange(name: NumberField, value: unknown): boolean {
 }
 
 /** Whether an alias repeats what its field says, in another form for times. */
-function same(name: string, a: unknown, b: unknown): boolean {
-  if (name === "ts") return fixTime(a) === fixTime(b);
+function same(field: number, a: unknown, b: unknown): boolean {
+  if (field === TS) return fixTime(a) === fixTime(b);
   return a === b;
 }
 
