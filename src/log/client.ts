@@ -1,6 +1,7 @@
 /** The log as any other thread sees it: requests and news over one message port. */
 import type { MessagePort } from "node:worker_threads";
 import { BatchBuilder } from "../batch/builder.ts";
+import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
 import { recordsOf } from "../batch/records.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
 import type { FromLog, IndexedTopic, LogOp, LogRequests } from "./protocol.ts";
@@ -125,8 +126,9 @@ export class LogPort implements LogClient {
       for (const r of recordsOf(batch)) {
         if (r.offset < offset) continue;
         records.push({ partition, ...r });
-        next = r.offset + 1;
       }
+      // compaction may have emptied the end of a batch, or all of it
+      next = Math.max(next, baseOffset(batch) + lastOffsetDelta(batch) + 1);
     }
     return { records, next, highWatermark, start };
   }
