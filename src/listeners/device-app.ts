@@ -1,4 +1,5 @@
 import { isDriverId } from "../codec/rewrite.ts";
+import type { Admission } from "./admission.ts";
 import { uws, type UWS } from "../lib/uws.ts";
 import type { Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
@@ -14,6 +15,7 @@ export type DeviceAppOptions = {
   /** 0: any free port, for this worker alone: uWS shares a port only when it is named. */
   port: number;
   intake: Intake;
+  admission: Admission;
   claims: Claims;
   openMqtt: OpenMqtt;
   /** Origins of web pages that may speak to the device port; devices send none. */
@@ -37,7 +39,7 @@ export type DeviceApp = {
  * rule out. Rejects when the port cannot be had.
  */
 export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceApp> {
-  const { host, port, intake, claims, openMqtt, allowOrigin, registry } = options;
+  const { host, port, intake, admission, claims, openMqtt, allowOrigin, registry } = options;
   omitServerHeader();
   const http = new HttpIngest(intake, registry, allowOrigin);
   const websocket = new WebSocketIngest(intake, claims, registry);
@@ -48,8 +50,12 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
   const app = uws.App();
   // +1 for each connection and -1 when it ends, but not for one that became a WebSocket
   app.filter((_res, change) => {
-    httpConnections.value += Number(change) > 0 ? 1 : -1;
+    countHttp(Number(change) > 0 ? 1 : -1);
   });
+  function countHttp(one: 1 | -1): void {
+    httpConnections.value += one;
+    admission.open += one;
+  }
 
   /** Answers an upgrade that cannot be; true when it did. */
   function refused(res: UWS.HttpResponse, head: Head): boolean {
@@ -58,8 +64,8 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
       http.begin(res, head).error(status, code, message, [["Sec-WebSocket-Version", "13"]]);
     } else if (status !== 0) {
       http.begin(res, head).errorAndClose(status, code, message);
-    } else if (intake.refusing !== null) {
-      http.begin(res, head).refuse(intake.refusing);
+    } else if (intake.refusing !== null || admission.full) {
+      http.begin(res, head).refuse(intake.refusing ?? "backlog");
     } else {
       return false;
     }
@@ -67,7 +73,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
   }
 
   app.ws<SocketData>("/v1/ingest", {
-    ...websocket.behavior(),
+    ...counted(admission, websocket.behavior()),
     upgrade: (res, req, context) => {
       const head = readHead(req);
       if (refused(res, head)) return;
@@ -77,7 +83,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
         const exchange = http.begin(res, head);
         return exchange.errorAndClose(400, "bad_id", "driver= is not a driver id");
       }
-      httpConnections.value--;
+      countHttp(-1);
       res.upgrade(
         websocket.socketFor(driver),
         req.getHeader("sec-websocket-key"),
@@ -90,7 +96,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
   });
 
   app.ws<MqttSocketData>("/mqtt", {
-    ...mqttBehavior(openMqtt),
+    ...counted(admission, mqttBehavior(openMqtt)),
     upgrade: (res, req, context) => {
       const head = readHead(req);
       if (refused(res, head)) return;
@@ -98,7 +104,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
         const exchange = http.begin(res, head);
         return exchange.errorAndClose(400, "bad_request", "the subprotocol mqtt must be offered");
       }
-      httpConnections.value--;
+      countHttp(-1);
       res.upgrade({ lane: null }, req.getHeader("sec-websocket-key"), "mqtt", "", context);
     },
   });
@@ -128,6 +134,23 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
       isListening = false;
       http.close();
       app.close();
+    },
+  };
+}
+
+function counted<T>(
+  admission: Admission,
+  behavior: UWS.WebSocketBehavior<T>,
+): UWS.WebSocketBehavior<T> {
+  return {
+    ...behavior,
+    open: (ws) => {
+      admission.open++;
+      return behavior.open?.(ws);
+    },
+    close: (ws, code, message) => {
+      admission.open--;
+      behavior.close?.(ws, code, message);
     },
   };
 }

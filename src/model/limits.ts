@@ -60,6 +60,8 @@ export const limits = {
   ackMsMax: 30_000,
   drainMsMax: 25_000,
   connectionsMax: 100_000,
+  /** Descriptors for 256 slices of three, the admin port, and what Node itself opens. */
+  descriptorsKept: 1200,
 
   // --- from a worker to the log ---
   /** A slab: what one worker hands over at once. Holds the largest frame for each ingest topic. */

@@ -9,6 +9,7 @@
  *            → listeners/mqtt/acks one write per connection
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { Admission } from "../listeners/admission.ts";
 import { BrokerLink } from "../listeners/broker/link.ts";
 import { ClaimsPort } from "../listeners/claims.ts";
 import { startDeviceApp } from "../listeners/device-app.ts";
@@ -25,6 +26,7 @@ import { partitionOf } from "../partitions/murmur2.ts";
 
 export type IngestOptions = {
   worker: number;
+  workers: number;
   host: string;
   mqttPort: number;
   devicePort: number;
@@ -68,6 +70,7 @@ const producer = new LogProducer(options.producer, {
   },
 });
 const intake = new WorkerIntake(producer, registry);
+const admission = new Admission(options.workers);
 const log = new LogPort(options.log, partitionOf);
 const claims = new ClaimsPort(options.claims);
 const lane = new MqttLane(intake, producer, claims, new BrokerLink(options.broker), registry);
@@ -84,11 +87,12 @@ const clock = setInterval(() => {
 }, 1000);
 
 await log.ready();
-const mqtt = await listenMqtt(lane, options.host, options.mqttPort);
+const mqtt = await listenMqtt(lane, admission, options.host, options.mqttPort);
 const device = await startDeviceApp({
   host: options.host,
   port: options.devicePort,
   intake,
+  admission,
   claims,
   openMqtt: (io) => openMqttOver(lane, io),
   allowOrigin: options.allowOrigin,

@@ -182,6 +182,7 @@ function startIngest(
   to.claims.addWorker(claims.port1);
   const workerData: IngestOptions = {
     worker,
+    workers: options.workers,
     host: options.host,
     mqttPort,
     devicePort,

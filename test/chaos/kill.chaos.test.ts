@@ -58,9 +58,8 @@ test.each(["flushed", "logged"])("kill -9 under load, --durability %s", async (d
   const dataDir = join(dir, durability);
   const args = ["--durability", durability, "--regions", "--workers", "2"];
   let gateway = await startGateway({ args, dataDir });
-  const report = fleet(gateway, ledger, [
-    ...["--drivers", "120", "--hz", "10", "--seconds", "14", "--transport", "both", "--seed", "7"],
-  ]);
+  const load = "--drivers 120 --hz 10 --seconds 14 --transport both --seed 7";
+  const report = fleet(gateway, ledger, load.split(" "));
   for (let i = 0; i < 5; i++) {
     await sleep(700 + Math.random() * 900);
     await gateway.kill();

@@ -1,3 +1,4 @@
+import { Admission } from "../../src/listeners/admission.ts";
 import { once } from "node:events";
 import net from "node:net";
 import { MessageChannel } from "node:worker_threads";
@@ -28,6 +29,7 @@ export async function openDevicePort(openMqtt: OpenMqtt = noMqtt, port = 0): Pro
     host: "127.0.0.1",
     port,
     intake,
+    admission: new Admission(1),
     claims: new ClaimsPort(port2),
     openMqtt,
     allowOrigin: ["https://fleet.example"],

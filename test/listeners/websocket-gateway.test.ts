@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { dump, Gateway, startGateway, type Dumped } from "../harness/gateway.ts";
+import { dump, startGateway, type Dumped, type Gateway } from "../harness/gateway.ts";
 
 type Ack = { ack: number; accepted: number; rejected: unknown[]; p: ([number, number] | null)[] };
 type Nack = { nack: number; reason: string; retryAfter: number };

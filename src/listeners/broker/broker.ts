@@ -37,7 +37,7 @@ export type BrokerOptions = {
 };
 
 type ConnectPacket = { clientId: string; keepalive: number; will?: Will };
-type PublishPacket = { topic: string; qos: number; messageId?: number };
+type PublishPacket = { topic: string; qos: number; retain: boolean; messageId?: number };
 type Done = (error?: Error | null) => void;
 
 const EXPIRE_EVERY_MS = 60_000;
@@ -258,12 +258,34 @@ export class Broker {
     return filterGranted(filter);
   }
 
-  /** The message is stored and given out. */
+  /** The message is given out; before it is acknowledged it must be in the log too. */
   readonly #published = (packet: PublishPacket, client: AedesClient | null, done: Done): void => {
     this.#metrics.published.value++;
-    if (client !== null && packet.qos === 1) pipeOf(client)?.release(packet.messageId);
+    const pipe = client === null ? undefined : pipeOf(client);
+    const stored = packet.qos > 0 ? this.#persistence.stored(packet) : null;
+    if (stored === null) pipe?.release(packet.messageId);
+    else if (packet.qos === 1) {
+      stored.then(
+        () => pipe?.release(packet.messageId),
+        () => pipe?.unstorable(),
+      );
+    } else return this.#storedTwice(stored, packet, client, done);
     setImmediate(done); // the next packet of this client in the next turn: others come between
   };
+
+  /** aedes sends the PUBREC when `done` is called, and remembers the packet id by now. */
+  #storedTwice(
+    stored: Promise<void>,
+    packet: PublishPacket,
+    client: AedesClient | null,
+    done: Done,
+  ): void {
+    const forget = client && (() => this.#persistence.incomingDelPacket(client, packet));
+    stored.then(
+      () => done(),
+      (error: Error) => forget?.().finally(() => done(error)),
+    );
+  }
 }
 
 function pipeOf(client: { conn: unknown }): Pipe | undefined {

@@ -8,8 +8,10 @@
  *     w/{clientId}          will of a connected client
  *     o/commands/{n}        next command to deliver (commands.ts)
  *
- * What aedes acknowledges after a promise of this class is in the log when it resolves. Packet ids
- * of QoS 2 messages from clients are kept in memory only.
+ * A SUBACK, UNSUBACK and CONNACK wait for promises of this class, which resolve when the change is
+ * in the log. Messages are written behind, so that a client may have many under way: whoever
+ * acknowledges one waits for `stored` first. Packet ids of QoS 2 messages from clients are kept in
+ * memory only.
  */
 import { Readable } from "node:stream";
 import type { Journal } from "./journal.ts";
@@ -25,6 +27,7 @@ type Identified = { messageId?: number };
 type AedesRef = { id: string; clients?: Record<string, unknown> };
 
 export class Persistence {
+  readonly #journal: Journal;
   readonly #sessions: Sessions;
   readonly #retained: Retained;
   readonly #wills: Wills;
@@ -37,6 +40,7 @@ export class Persistence {
 
   constructor(journal: Journal, metrics: BrokerMetrics, now: () => number) {
     const isConnected = (id: string): boolean => this.broker.clients?.[id] !== undefined;
+    this.#journal = journal;
     this.#sessions = new Sessions(journal, metrics, now, isConnected);
     this.#retained = new Retained(journal, metrics);
     this.#wills = new Wills(journal);
@@ -135,12 +139,20 @@ export class Persistence {
 
   // --- messages to clients ---
 
-  outgoingEnqueue(sub: { clientId: string; qos?: number }, packet: Packet): Promise<void> {
-    return this.#sessions.enqueue([sub], packet);
+  async outgoingEnqueue(sub: { clientId: string; qos?: number }, packet: Packet): Promise<void> {
+    this.#sessions.enqueue([sub], packet);
   }
 
-  outgoingEnqueueCombi(subs: { clientId: string; qos?: number }[], packet: Packet): Promise<void> {
-    return this.#sessions.enqueue(subs, packet);
+  async outgoingEnqueueCombi(
+    subs: { clientId: string; qos?: number }[],
+    packet: Packet,
+  ): Promise<void> {
+    this.#sessions.enqueue(subs, packet);
+  }
+
+  /** Null when a message that has been published is nowhere kept, else when it is in the log. */
+  stored({ topic, retain }: { topic: string; retain: boolean }): Promise<void> | null {
+    return retain || this.hasSubscriber(topic) ? this.#journal.flushed() : null;
   }
 
   async outgoingUpdate(client: ClientRef, packet: Packet): Promise<void> {
@@ -196,8 +208,8 @@ export class Persistence {
 
   // --- retained messages ---
 
-  storeRetained(packet: Packet): Promise<void> {
-    return this.#retained.store(packet);
+  async storeRetained(packet: Packet): Promise<void> {
+    this.#retained.store(packet);
   }
 
   createRetainedStream(filter: string): Readable {

@@ -24,6 +24,8 @@ export type PipeEvents = {
   dropped(pipe: Pipe): void;
 };
 
+type HeldAck = { packet: Buffer; stored: boolean };
+
 const DROP_ABOVE = limits.mqttOutboundBytesMax / 2;
 const DISCONNECT = Buffer.from([types.disconnect << 4, 0]);
 
@@ -54,7 +56,7 @@ export class Pipe extends Duplex {
   #connacked = false;
   /** Packets written before the CONNACK. */
   #early: Buffer[] = [];
-  #heldAcks: Buffer[] = [];
+  #heldAcks: HeldAck[] = [];
   /** Of the SUBSCRIBE that aedes works on. */
   #filters: string[] = [];
   #unsentBytes = 0;
@@ -146,7 +148,7 @@ export class Pipe extends Duplex {
     if (first !== undefined && first[0] >> 4 === types.connect && !this.#connacked) {
       if (!this.#ready) return this.#packets.shift() as Buffer;
     }
-    if (!this.#ready) return null;
+    if (!this.#ready || this.#heldAcks.length >= limits.qos2InflightMax) return null;
     if (first === undefined) return this.#end();
     this.#packets.shift();
     this.#consume(first.length);
@@ -232,7 +234,7 @@ export class Pipe extends Duplex {
       return false;
     }
     if (type === types.puback) {
-      this.#heldAcks.push(Buffer.from(bytes.subarray(at, end)));
+      this.#heldAcks.push({ packet: Buffer.from(bytes.subarray(at, end)), stored: false });
       return false;
     }
     if (type === types.suback) {
@@ -257,10 +259,19 @@ export class Pipe extends Duplex {
     this.#early = [];
   }
 
-  /** The message of this PUBACK is stored. */
+  /** The message of this PUBACK is stored. They leave in order [MQTT-4.6.0-2]. */
   release(messageId: number | undefined): void {
-    const at = this.#heldAcks.findIndex((ack) => packetId(ack, 2) === messageId);
-    if (at >= 0 && !this.destroyed) this.#send(this.#heldAcks.splice(at, 1)[0]);
+    if (this.destroyed) return;
+    const held = this.#heldAcks.find((ack) => !ack.stored && packetId(ack.packet, 2) === messageId);
+    if (held === undefined) return;
+    held.stored = true;
+    while (this.#heldAcks[0]?.stored) this.#send((this.#heldAcks.shift() as HeldAck).packet);
+    this.#wake();
+  }
+
+  /** A message that was to be acknowledged cannot be. */
+  unstorable(): void {
+    this.#refuse("storage");
   }
 
   #send(bytes: Buffer): void {

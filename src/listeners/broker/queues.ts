@@ -38,8 +38,8 @@ export class Queues {
     this.#queue(session, { seq, expires, sentOn: 0, packet, bytes: payload.length });
   }
 
-  /** Null when there is no room in all; `connected` clients may have more under way. */
-  enqueue(session: Session, packet: Packet, connected: boolean): Queued | null {
+  /** `connected` clients may have more under way. */
+  enqueue(session: Session, packet: Packet, connected: boolean): void {
     const expires = packet.messageExpiry ?? this.#now() + limits.commandAgeMsMax;
     const bytes = packet.payload.length;
     for (let m = session.overflow(connected, bytes); m; m = session.overflow(connected, bytes)) {
@@ -48,7 +48,7 @@ export class Queues {
     }
     if (this.bytes + bytes > limits.queuedBytesMax) {
       this.#metrics.droppedFull.value++;
-      return null;
+      return;
     }
     // retain is 0 for a subscription that stood before [MQTT-3.3.1-9]
     const { topic, payload, qos, brokerId, brokerCounter } = packet;
@@ -66,7 +66,6 @@ export class Queues {
     const message = { seq: this.#nextSeq++, expires, sentOn: 0, packet: kept, bytes };
     this.#queue(session, message);
     this.#write(session, message);
-    return message;
   }
 
   /** A message gets its packet id before it is sent, or becomes a PUBREL. */

@@ -30,8 +30,8 @@ export class Retained {
     else this.#keep({ ...packetOf(stored), topic, retain: true });
   }
 
-  /** Resolves when it is kept; for QoS 1 and 2, kept in the log. */
-  async store(packet: Packet): Promise<void> {
+  /** Written behind: who acknowledges the message waits for the journal. */
+  store(packet: Packet): void {
     const { topic, qos, payload } = packet;
     if (payload.length === 0) {
       if (this.#forget(topic)) this.#journal.remove(`r/${topic}`); // [MQTT-3.3.1-10]
@@ -41,9 +41,7 @@ export class Retained {
       this.#journal.set(`r/${topic}`, encodeStored({ qos }, kept.payload));
     } else {
       this.#metrics.refusedRetain.value++;
-      return;
     }
-    if (qos > 0) await this.#journal.flushed();
   }
 
   #hasRoom(topic: string, bytes: number): boolean {

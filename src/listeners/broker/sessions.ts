@@ -167,8 +167,8 @@ export class Sessions {
 
   // --- queued messages ---
 
-  /** Resolves when the message is in the log for each of the sessions. */
-  async enqueue(subs: { clientId: string; qos?: number }[], packet: Packet): Promise<void> {
+  /** Written behind: who acknowledges the message waits for the journal. */
+  enqueue(subs: { clientId: string; qos?: number }[], packet: Packet): void {
     if (subs.length === 0) return;
     // a client with several matching filters gets one message, at the best QoS [MQTT-3.3.5-1]
     const best = new Map<string, number>();
@@ -177,20 +177,10 @@ export class Sessions {
     }
     // the packet's bytes are a view of everything its sender sent in that moment
     const payload = Buffer.from(packet.payload);
-    const drops: (() => void)[] = [];
     for (const [clientId, granted] of best) {
       const session = this.#getOrMake(clientId);
       const qos = Math.min(packet.qos, granted);
-      const connected = this.#isConnected(clientId);
-      const message = this.queues.enqueue(session, { ...packet, qos, payload }, connected);
-      if (message !== null) drops.push(() => this.queues.drop(session, message));
-    }
-    try {
-      await this.#journal.flushed();
-    } catch (error) {
-      // its sender is not acknowledged and will send it again
-      for (const drop of drops) drop();
-      throw error;
+      this.queues.enqueue(session, { ...packet, qos, payload }, this.#isConnected(clientId));
     }
   }
 }

@@ -6,6 +6,7 @@
  * handle is given to a socket of our own.
  */
 import net from "node:net";
+import type { Admission } from "../admission.ts";
 import type { Io } from "./connection.ts";
 import type { MqttLane } from "./lane.ts";
 
@@ -19,10 +20,17 @@ type WithHandle = { _handle: unknown };
 
 export type MqttServer = { port: number; stopAccepting(): void };
 
-export function listenMqtt(lane: MqttLane, host: string, port: number): Promise<MqttServer> {
+export function listenMqtt(
+  lane: MqttLane,
+  admission: Admission,
+  host: string,
+  port: number,
+): Promise<MqttServer> {
   const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   const server = net.createServer({ noDelay: true, pauseOnConnect: true }, (accepted) => {
-    adopt(lane, accepted, buffer);
+    if (admission.full) return void accepted.destroy();
+    admission.open++;
+    adopt(lane, accepted, buffer, () => admission.open--);
   });
   return new Promise((resolve, reject) => {
     server.once("error", reject);
@@ -36,7 +44,7 @@ export function listenMqtt(lane: MqttLane, host: string, port: number): Promise<
   });
 }
 
-function adopt(lane: MqttLane, accepted: net.Socket, buffer: Buffer): void {
+function adopt(lane: MqttLane, accepted: net.Socket, buffer: Buffer, onClosed: () => void): void {
   const remote = accepted.remoteAddress ?? "";
   const handle = (accepted as unknown as WithHandle)._handle;
   (accepted as unknown as WithHandle)._handle = null;
@@ -55,7 +63,10 @@ function adopt(lane: MqttLane, accepted: net.Socket, buffer: Buffer): void {
   const connection = lane.open(ioOf(socket), remote);
   socket.on("error", ignore);
   socket.on("drain", () => connection.drained());
-  socket.on("close", () => connection.closed());
+  socket.on("close", () => {
+    onClosed();
+    connection.closed();
+  });
   if (!lane.producer.paused) socket.resume();
 }
 
