@@ -1,35 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, truncateSync, unlinkSync, writeFileSync } from "node:fs";
-import { mkdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { LogStore } from "../../src/log/store.ts";
 import { verifyDirectory } from "../../src/log/verify.ts";
+import { mountSmall } from "../harness/small-disk.ts";
 import { batchOf, readAll, toAppend } from "./fixture.ts";
-
-/** A small ext4 on a loop device; a reason when this machine has none. */
-function mountSmall(mb: number): { dir: string; unmount(): void } | { missing: string } {
-  const base = mkdtempSync(join(tmpdir(), "milepost-disk-"));
-  const image = join(base, "image");
-  const dir = join(base, "mount");
-  try {
-    mkdirSync(dir);
-    writeFileSync(image, "");
-    truncateSync(image, mb * 1024 * 1024);
-    execFileSync("mkfs.ext4", ["-q", "-F", "-m", "0", image], { stdio: "pipe" });
-    execFileSync("mount", ["-o", "loop", image, dir], { stdio: "pipe" });
-  } catch (error) {
-    rmSync(base, { recursive: true });
-    const reason = (error as Error).message.split("\n")[0];
-    return { missing: `needs root, mkfs.ext4 and a loop device: ${reason}` };
-  }
-  const unmount = (): void => {
-    execFileSync("umount", [dir], { stdio: "pipe" });
-    rmSync(base, { recursive: true });
-  };
-  return { dir, unmount };
-}
 
 const disk = mountSmall(64);
 const title = "missing" in disk ? `a full disk (${disk.missing})` : "a full disk";

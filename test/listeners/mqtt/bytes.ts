@@ -95,6 +95,10 @@ export class Raw {
     this.#socket.write(bytes(...parts));
     return this;
   }
+  /** Reads no more: the peer's writes fill the kernel's buffers, then its own. */
+  freeze(): void {
+    this.#socket.pause();
+  }
   end(): void {
     this.#socket.destroy();
   }
