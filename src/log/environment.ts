@@ -7,7 +7,7 @@
  *     0x02 u32 commit u16 number             a value of a commit (`commit-value.ts`)
  *     0x03 u32 partition i64 last offset     a chunk of the sealed slice's table, by its last row
  */
-import { closeSync, existsSync, fsyncSync, openSync, statSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, statSync } from "node:fs";
 import { open, type RootDatabase } from "lmdb";
 import { setI64, setU32 } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -41,7 +41,6 @@ export function openToWrite(path: string, flushed: boolean, mapSize: number): En
 }
 
 export function openToRead(path: string): Environment {
-  if (!existsSync(path)) throw new MilepostError("damaged", `${path} is missing`);
   const mapSize = Math.max(statSync(path).size * 2, 1024 * 1024);
   return guard(path, () => open(path, { ...common, mapSize, readOnly: true }));
 }

@@ -23,6 +23,8 @@ const DEPTH_MAX = 16;
 const NO_PAGE = 2 ** 32;
 
 export type FileEntry = { key: Buffer; value: Buffer };
+/** `at`: where its data, or the number of its first overflow page, lies in `page`. */
+type LeafNode = { key: Buffer; page: Buffer; at: number; bytes: number; flags: number };
 
 export class LmdbFile {
   readonly #path: string;
@@ -31,16 +33,15 @@ export class LmdbFile {
   readonly #pageBytes: number;
   readonly #root: number;
   readonly #lastPage: number;
+  readonly #oneMeta: boolean;
 
   constructor(path: string) {
     this.#path = path;
     this.#fd = openSync(path, "r");
     this.#size = fstatSync(this.#fd).size;
-    const metas = [0, 1].map((n) => this.#meta(n));
-    const newest = metas
-      .filter((m) => m !== null)
-      .sort((a, b) => b.txn - a.txn)
-      .at(0);
+    const metas = [0, 1].map((n) => this.#meta(n)).filter((m) => m !== null);
+    const newest = metas.sort((a, b) => b.txn - a.txn).at(0);
+    this.#oneMeta = metas.length === 1;
     if (newest === undefined) {
       closeSync(this.#fd);
       throw new MilepostError("damaged", `${path}: no valid meta page`);
@@ -52,6 +53,29 @@ export class LmdbFile {
 
   /** Entries in order of their keys. What cannot be followed is told to `damaged` and left out. */
   *entries(damaged: (what: string) => void): Generator<FileEntry> {
+    for (const { key, page, at, bytes, flags } of this.#nodes(damaged)) {
+      const value = this.#value(page, at, bytes, flags);
+      if (value === null) damaged(`value of key ${key.toString("hex")}`);
+      else yield { key, value };
+    }
+  }
+
+  /** What is wrong with the tree, values not looked at; null when LMDB may follow it. */
+  structureDamage(): string | null {
+    let first: string | null = null;
+    for (const { key, page, at, bytes, flags } of this.#nodes((what) => (first ??= what))) {
+      const inside =
+        flags === BIG_DATA && at + 8 <= page.byteLength
+          ? Number(page.readBigUInt64LE(at)) * this.#pageBytes + HEAD_BYTES + bytes <= this.#size
+          : flags === 0 && at + bytes <= page.byteLength;
+      if (!inside) first ??= `value of key ${key.toString("hex")}`;
+    }
+    return first;
+  }
+
+  *#nodes(damaged: (what: string) => void): Generator<LeafNode> {
+    // the other one may have been the newer: its last commit is out of reach then
+    if (this.#oneMeta) damaged("a meta page");
     if (this.#root < NO_PAGE) yield* this.#page(this.#root, 0, damaged);
   }
 
@@ -77,7 +101,7 @@ export class LmdbFile {
     };
   }
 
-  *#page(number: number, depth: number, damaged: (what: string) => void): Generator<FileEntry> {
+  *#page(number: number, depth: number, damaged: (what: string) => void): Generator<LeafNode> {
     const page = this.#pageAt(number);
     const flags = page === null ? 0 : page.readUInt16LE(18);
     const nodes = page === null ? 0 : page.readUInt16LE(20) >> 1;
@@ -105,9 +129,7 @@ export class LmdbFile {
         continue;
       }
       const key = page.subarray(node + NODE_BYTES, keyEnd + keyBytes);
-      const value = this.#value(page, keyEnd + keyBytes, low, nodeFlags);
-      if (value === null) damaged(`value of key ${key.toString("hex")}`);
-      else yield { key, value };
+      yield { key, page, at: keyEnd + keyBytes, bytes: low, flags: nodeFlags };
     }
   }
 
@@ -115,10 +137,11 @@ export class LmdbFile {
     if (flags === 0) return at + bytes > page.byteLength ? null : page.subarray(at, at + bytes);
     if (flags !== BIG_DATA || at + 8 > page.byteLength) return null;
     const first = Number(page.readBigUInt64LE(at));
-    const head = this.#pageAt(first);
-    if (head === null || head.readUInt16LE(18) !== OVERFLOW) return null;
-    const room = head.readUInt32LE(20) * this.#pageBytes - HEAD_BYTES;
-    return bytes > room ? null : this.#read(first * this.#pageBytes + HEAD_BYTES, bytes);
+    const whole = this.#read(first * this.#pageBytes, HEAD_BYTES + bytes);
+    if (whole === null || Number(whole.readBigUInt64LE(0)) !== first) return null;
+    const room = whole.readUInt32LE(20) * this.#pageBytes;
+    if (whole.readUInt16LE(18) !== OVERFLOW || whole.byteLength > room) return null;
+    return whole.subarray(HEAD_BYTES);
   }
 
   #pageAt(number: number): Buffer | null {

@@ -3,12 +3,12 @@
  * producers and index; older slices are not read, but for one whose table is not written yet.
  *
  * LMDB brings the newest slice back to its last commit by itself. What then fails its checksum is
- * damage. Damage behind which nothing whole was committed is cut, its bytes put aside first.
+ * damage. Damage behind which nothing whole was committed is cut, and the file is put aside first.
  * Damage with whole commits behind it stays where it is: its offsets are never given again, and
  * reading them is an error.
+ *
+ * The files are read page by page (`lmdb-file.ts`): LMDB only ever opens what proved sound.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import {
   baseOffset,
   lastOffsetDelta,
@@ -20,29 +20,24 @@ import {
   wellFormed,
 } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
-import { keepRows, readHead, type Row, type ValueHead } from "./commit-value.ts";
-import {
-  KIND_TABLE,
-  KIND_VALUE,
-  META_KEY,
-  put,
-  transact,
-  type Environment,
-} from "./environment.ts";
+import { readHead, type Row, type ValueHead } from "./commit-value.ts";
+import { KIND_HEADER, KIND_META, KIND_VALUE } from "./environment.ts";
+import { LmdbFile } from "./lmdb-file.ts";
 import { FORMAT } from "./manifest.ts";
 import type { Slice } from "./slice.ts";
-import { decodeSealed, type SliceMeta } from "./slice-header.ts";
+import { decodeSealed, type PartitionHeader, type SliceMeta } from "./slice-header.ts";
 import { PartitionIndex } from "./slice-index.ts";
 import type { Topic } from "./topic.ts";
 
 export type Cut = {
   topic: string;
+  /** -1 where the damage hides it, as with the offsets. */
   partition: number;
-  /** First and last offset that went, -1 where the damage hides it. */
+  /** First and last offset that went. */
   from: number;
   to: number;
   bytes: number;
-  /** Where the bytes were put. */
+  /** Where the file was put. */
   file: string;
 };
 
@@ -57,24 +52,53 @@ export type RecoveryReport = {
   damaged: Damage[];
 };
 
-/** A batch, or a whole value whose head is gone, that fails its check. */
-type Bad = { key: Uint8Array; commit: number; row: Row | null };
+/** A batch, or a whole value, that fails its check. */
+export type Bad = {
+  /** Of the value, hexadecimal; empty where even that is gone. */
+  key: string;
+  commit: number;
+  row: Row | null;
+  batch: Uint8Array;
+};
 
 /** The smallest record there is: used only to bound how many a damaged batch can have held. */
 const RECORD_BYTES_MIN = 7;
 
-export function checkFormat(env: Environment, path: string): SliceMeta {
-  const meta = decodeSealed<SliceMeta>(env.get(META_KEY));
-  if (meta === null) throw new MilepostError("damaged", `${path}: meta fails its checksum`);
-  if (meta.format > FORMAT) {
-    const detail = `${path} has format ${meta.format}, this program knows ${FORMAT}`;
-    throw new MilepostError("newer_format", detail);
+/** Everything of one slice's file but its table. */
+export type SliceContent = { meta: SliceMeta; headers: PartitionHeader[] };
+
+/** Throws `newer_format`, and `damaged` where the slice cannot be used without what is gone. */
+export function readSlice(
+  path: string,
+  onValue: (key: Buffer, value: Buffer) => void,
+  damaged: (what: string) => void,
+): SliceContent {
+  let meta: SliceMeta | null = null;
+  const headers: PartitionHeader[] = [];
+  const file = new LmdbFile(path);
+  try {
+    for (const { key, value } of file.entries(damaged)) {
+      if (key[0] === KIND_META) {
+        meta = decodeSealed<SliceMeta>(value);
+        checkFormat(meta, path);
+      } else if (key[0] === KIND_HEADER) {
+        const header = decodeSealed<PartitionHeader>(value);
+        if (header !== null) headers[u32(key, 1)] = header;
+      } else if (key[0] === KIND_VALUE) {
+        onValue(key, value);
+      }
+    }
+  } finally {
+    file.close();
   }
-  return meta;
+  if (meta === null) throw new MilepostError("damaged", `${path}: meta fails its checksum`);
+  return { meta, headers };
 }
 
-export function* valueKeys(env: Environment): Generator<Uint8Array> {
-  yield* env.getKeys({ start: Uint8Array.of(KIND_VALUE), end: Uint8Array.of(KIND_TABLE) });
+function checkFormat(meta: SliceMeta | null, path: string): void {
+  if (meta === null || meta.format <= FORMAT) return;
+  const detail = `${path} has format ${meta.format}, this program knows ${FORMAT}`;
+  throw new MilepostError("newer_format", detail);
 }
 
 /** Whether a batch is what its row in the head of the value says. */
@@ -86,71 +110,88 @@ export function matchesRow(batch: Uint8Array, row: Row): boolean {
 
 /** The index of a slice that was rolled, but not sealed, when the node stopped. */
 export function recoverRolled(slice: Slice): void {
-  const env = slice.openToWrite();
-  checkFormat(env, slice.path);
   const { row } = slice;
   const known = { ...row, ends: [...row.ends], maxTimestamps: [...row.maxTimestamps] };
   restart(slice);
-  for (const key of valueKeys(env)) {
-    const value = env.get(key);
-    const head = value === undefined ? null : readHead(value);
+  const noteValue = (key: Buffer, value: Buffer): void => {
+    slice.commits = u32(key, 1);
+    const head = readHead(value);
     for (const r of head?.rows ?? []) {
-      const batch = (value as Uint8Array).subarray(r.position, r.position + r.length);
+      const batch = value.subarray(r.position, r.position + r.length);
       // a damaged batch keeps its place, so that reading it is an error of its own
       if (head === null || !wellFormed(batch) || baseOffset(batch) !== r.baseOffset) continue;
       slice.note(r.partition, batch, head.commit, head.number, r.position);
     }
-    slice.commits = u32(key, 1);
-  }
+  };
+  readSlice(slice.path, noteValue, () => (slice.sound = false));
   row.ends = known.ends;
   row.maxTimestamps = known.maxTimestamps;
 }
 
-export function recoverOpen(topic: Topic, damagedDir: string, report: RecoveryReport): void {
+/** What has to be cut from the newest slice; its whole state is restored when that is nothing. */
+export function recoverOpen(topic: Topic, report: RecoveryReport): Bad[] {
   const slice = topic.open;
-  const env = slice.openToWrite();
-  checkFormat(env, slice.path);
-  topic.partitions.forEach((log, p) => {
-    log.restore(slice.header(p));
-  });
-  restart(slice);
-
   const bad: Bad[] = [];
   /** Per partition, and over all: the last commit that holds a whole batch. */
   const lastGood = topic.partitions.map(() => 0);
   let lastGoodCommit = 0;
-  for (const key of valueKeys(env)) {
+  restart(slice);
+  slice.commits = 0;
+  slice.sound = true;
+  // LMDB keeps headers before values
+  restoreHeaders(topic);
+  const damaged: Damage[] = [];
+  const onValue = (key: Buffer, value: Buffer): void => {
     const commit = u32(key, 1);
     slice.commits = commit;
-    const value = env.getBinary(key);
-    const head = value === undefined ? null : readHead(value);
-    if (value === undefined || head === null) {
-      bad.push({ key, commit, row: null });
-      continue;
+    const head = readHead(value);
+    const hex = key.toString("hex");
+    if (head === null) {
+      bad.push({ key: hex, commit, row: null, batch: value });
+      return;
     }
     for (const row of head.rows) {
       const batch = value.subarray(row.position, row.position + row.length);
-      if (!matchesRow(batch, row) || !applies(topic, row)) {
-        bad.push({ key, commit, row });
+      const log = topic.partitions[row.partition];
+      if (log === undefined || row.baseOffset < log.end || !matchesRow(batch, row)) {
+        bad.push({ key: hex, commit, row, batch });
         continue;
       }
-      apply(topic, head, row, batch, report);
+      if (row.baseOffset > log.end) damaged.push(place(topic, row.partition, log.end));
+      apply(topic, head, row, batch);
       lastGood[row.partition] = lastGoodCommit = commit;
     }
-  }
+  };
+  readSlice(slice.path, onValue, () => (slice.sound = false));
   const tail = bad.filter((b) => {
     if (b.commit < lastGoodCommit) return false;
     return b.row === null || (lastGood[b.row.partition] ?? 0) < b.commit;
   });
-  for (const b of bad) if (!tail.includes(b)) keepDamage(topic, b, env, report);
-  if (tail.length > 0) cutTail(topic, tail, damagedDir, report);
-  for (const log of topic.partitions) {
-    log.pendingEnd = log.end;
-    log.highWatermark = log.end;
-  }
+  if (tail.length > 0 || !slice.sound) return tail;
+  for (const b of bad) keepDamage(topic, b, damaged);
+  report.damaged.push(...damaged);
+  for (const log of topic.partitions) log.pendingEnd = log.highWatermark = log.end;
+  return tail;
 }
 
-function restart(slice: Slice): void {
+function restoreHeaders(topic: Topic): void {
+  const { path } = topic.open;
+  const { headers } = readSlice(
+    path,
+    () => {},
+    () => {},
+  );
+  topic.partitions.forEach((log, p) => {
+    const header = headers[p];
+    if (header === undefined) {
+      const what = `${path}: header of partition ${p} fails its checksum`;
+      throw new MilepostError("damaged", what);
+    }
+    log.restore(header);
+  });
+}
+
+export function restart(slice: Slice): void {
   const { row } = slice;
   slice.index = row.starts.map(() => new PartitionIndex());
   slice.bytes = 0;
@@ -160,21 +201,9 @@ function restart(slice: Slice): void {
   row.bytes = row.starts.map(() => 0);
 }
 
-function applies(topic: Topic, row: Row): boolean {
-  const log = topic.partitions[row.partition];
-  return log !== undefined && row.baseOffset >= log.end;
-}
-
-function apply(
-  topic: Topic,
-  head: ValueHead,
-  row: Row,
-  batch: Uint8Array,
-  report: RecoveryReport,
-): void {
+function apply(topic: Topic, head: ValueHead, row: Row, batch: Uint8Array): void {
   const log = topic.partitions[row.partition];
   const slice = topic.open;
-  if (row.baseOffset > log.end) note(topic, row.partition, log.end, report);
   slice.note(row.partition, batch, head.commit, head.number, row.position);
   if (slice.row.firstAppendMs === 0) slice.row.firstAppendMs = head.appendedMs;
   slice.row.newestAppendMs = Math.max(slice.row.newestAppendMs, head.appendedMs);
@@ -186,84 +215,20 @@ function apply(
   }
 }
 
-function note(topic: Topic, partition: number, offset: number, report: RecoveryReport): void {
-  const place = topic.open.path;
-  report.damaged.push({ topic: topic.row.name, partition, offset, place });
+function place(topic: Topic, partition: number, offset: number): Damage {
+  return { topic: topic.row.name, partition, offset, place: topic.open.path };
 }
 
 /** The offsets of a damaged batch are spent, whatever it held. */
-function keepDamage(
-  topic: Topic,
-  { key, row }: Bad,
-  env: Environment,
-  report: RecoveryReport,
-): void {
-  if (row === null || topic.partitions[row.partition] === undefined) {
-    note(topic, -1, -1, report);
+function keepDamage(topic: Topic, { row, batch }: Bad, damaged: Damage[]): void {
+  const log = row === null ? undefined : topic.partitions[row.partition];
+  if (row === null || log === undefined) {
+    damaged.push(place(topic, -1, -1));
     return;
   }
-  const log = topic.partitions[row.partition];
   if (row.baseOffset < log.end) return;
-  const value = env.getBinary(key) as Uint8Array;
-  const batch = value.subarray(row.position, row.position + row.length);
   const plausible = wellFormed(batch) && lastOffsetDelta(batch) + 1 === recordCount(batch);
   const most = Math.ceil(row.length / RECORD_BYTES_MIN);
   log.end = row.baseOffset + (plausible ? Math.min(recordCount(batch), most) : most);
-  note(topic, row.partition, row.baseOffset, report);
-}
-
-function cutTail(topic: Topic, tail: Bad[], damagedDir: string, report: RecoveryReport): void {
-  const slice = topic.open;
-  const env = slice.openToWrite();
-  const byKey = new Map<string, Bad[]>();
-  for (const b of tail) {
-    const hex = Buffer.from(b.key).toString("hex");
-    byKey.set(hex, [...(byKey.get(hex) ?? []), b]);
-  }
-  mkdirSync(damagedDir, { recursive: true });
-  for (const [hex, all] of byKey) {
-    const value = env.getBinary(all[0].key) ?? new Uint8Array(0);
-    const file = join(damagedDir, `${topic.row.dir}-${slice.row.seq}-${hex}-${report.epoch}.value`);
-    writeFileSync(file, value, { flush: true });
-    const { name } = topic.row;
-    for (const { row } of all) {
-      const bytes = row?.length ?? value.byteLength;
-      const from = row?.baseOffset ?? -1;
-      const batch = row === null ? value : value.subarray(row.position);
-      const to = row === null || row.length < 61 ? -1 : from + lastOffsetDelta(batch);
-      report.cut.push({ topic: name, partition: row?.partition ?? -1, from, to, bytes, file });
-    }
-  }
-  transact(env, true, () => {
-    for (const all of byKey.values()) {
-      const [{ key, row }] = all;
-      const value = env.getBinary(key);
-      const head = value === undefined ? null : readHead(value);
-      const gone = new Set(all.map((b) => b.row?.position));
-      const left =
-        row === null || value === undefined || head === null
-          ? null
-          : keepRows(value, head, (r) => !gone.has(r.position));
-      if (left === null) void env.remove(key);
-      else put(env, key, left, false);
-    }
-  });
-  // positions within the values that were written anew have moved
-  reindex(slice, env);
-}
-
-function reindex(slice: Slice, env: Environment): void {
-  restart(slice);
-  slice.commits = 0;
-  for (const key of valueKeys(env)) {
-    slice.commits = u32(key, 1);
-    const value = env.getBinary(key) as Uint8Array;
-    const head = readHead(value);
-    for (const row of head?.rows ?? []) {
-      const batch = value.subarray(row.position, row.position + row.length);
-      if (head !== null && matchesRow(batch, row)) {
-        slice.note(row.partition, batch, head.commit, head.number, row.position);
-      }
-    }
-  }
+  damaged.push(place(topic, row.partition, row.baseOffset));
 }

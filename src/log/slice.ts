@@ -56,6 +56,8 @@ export class Slice {
   /** Total of `row.bytes`. */
   bytes = 0;
   commits = 0;
+  /** False when its tree is damaged: LMDB must not touch it. */
+  sound = true;
   #sealPartition = 0;
   #sealRow = 0;
   /** The chunk read last, per partition: readers go forward. */
@@ -98,8 +100,10 @@ export class Slice {
     return this.#env;
   }
 
+  /** lmdb shares an environment within a process: never read-only what is yet to be written. */
   get environment(): Environment {
-    return this.#env ?? this.#environments.get(this.path);
+    const { state } = this.row;
+    return state === "sealed" ? this.#environments.get(this.path) : this.openToWrite();
   }
 
   /**
@@ -200,6 +204,14 @@ export class Slice {
     const env = this.openToWrite();
     transact(env, true, () => {
       headers.forEach((h, i) => put(env, headerKey(from + i), encodeSealed(h), false));
+    });
+  }
+
+  /** Values as they stand in another file of this slice. */
+  putValues(entries: [key: Uint8Array, value: Uint8Array][]): void {
+    const env = this.openToWrite();
+    transact(env, true, () => {
+      for (const [key, value] of entries) put(env, key, value, true);
     });
   }
 

@@ -21,7 +21,8 @@ import {
 import { isDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
-import { recoverOpen, recoverRolled, type RecoveryReport } from "./recovery.ts";
+import { recoverOpen, recoverRolled, type Bad, type RecoveryReport } from "./recovery.ts";
+import { salvage } from "./salvage.ts";
 import { Slice } from "./slice.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
 import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -106,13 +107,27 @@ export class LogStore {
       if (sliceRow.state !== "sealed" && !existsSync(path)) {
         throw new MilepostError("damaged", `${path} is missing`);
       }
-      if (sliceRow.state === "rolled") recoverRolled(slice);
+      if (sliceRow.state !== "rolled") continue;
+      recoverRolled(slice);
+      if (slice.sound) continue;
+      topic.slices[topic.slices.length - 1] = this.#salvage(topic, slice, []);
+      recoverRolled(topic.open);
     }
-    recoverOpen(topic, join(this.#dir, "damaged"), this.recovery);
+    for (let tries = 0; ; tries++) {
+      const cut = recoverOpen(topic, this.recovery);
+      if (cut.length === 0 && topic.open.sound) break;
+      if (tries === 2) throw new MilepostError("damaged", `${topic.open.path}: cannot be mended`);
+      topic.slices[topic.slices.length - 1] = this.#salvage(topic, topic.open, cut);
+    }
     const oldest = topic.slices[0].row.starts;
     topic.partitions.forEach((log, p) => log.moveStart(oldest[p] ?? 0));
     this.#topics.set(row.name, topic);
     if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
+  }
+
+  #salvage(topic: Topic, slice: Slice, cut: Bad[]): Slice {
+    const aside = join(this.#dir, "damaged");
+    return salvage(topic, slice, cut, { ...this.#on, aside }, this.recovery);
   }
 
   /** Files that are not listed were never acknowledged from, or are replaced or expired. */

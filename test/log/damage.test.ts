@@ -1,6 +1,7 @@
-import { readFileSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { recordsOf } from "../../src/batch/records.ts";
 import { MilepostError } from "../../src/model/errors.ts";
 import { dumpTopic, verifyDirectory } from "../../src/log/verify.ts";
 import {
@@ -129,11 +130,46 @@ describe("a flipped bit in a sealed slice", () => {
     expect(named).toBeGreaterThan(200);
   });
 
+  test("anywhere in a file: a node that runs serves right bytes or an error", () => {
+    const dir = newDirectory();
+    const files = tenInSlices(dir);
+    const whole = readFileSync(files[1]);
+    for (let i = 0; i < 150; i++) {
+      const damaged = Buffer.from(whole);
+      // two of three in the pages of the tree, where LMDB would follow it
+      const page = i % 3 === 0 ? 0 : (whole.length / 4096 - 3) * 4096;
+      damaged[(page + ((i * 7919 * 37) % (whole.length - page))) | 0] ^= 1 << (i % 8);
+      writeFileSync(files[1], damaged);
+      const store = openStore(dir);
+      for (let offset = 0; offset < 10; offset++) {
+        try {
+          const [batch] = store.read("t", 0, offset, 1).batches;
+          const [record] = recordsOf(batch);
+          expect(text(record.value)).toMatch(new RegExp(`^value-000${offset}-x+$`));
+          expect(record.offset).toBe(offset);
+        } catch (error) {
+          expect(error).toMatchObject({ code: "damaged" });
+          expect([2, 3]).toContain(offset);
+        }
+      }
+      store.close();
+    }
+  });
+
   test("a missing or a cut file is damage, not an end", () => {
     const dir = newDirectory();
     const files = tenInSlices(dir);
     truncateSync(files[0], 50_000);
     expect(verifyDirectory(dir).map((d) => d.file)).toContain(files[0]);
+    const store = openStore(dir);
+    expect(() => store.read("t", 0, 0, 1)).toThrow(MilepostError);
+    store.close();
+    rmSync(files[0]);
+    expect(verifyDirectory(dir)).toMatchObject([{ file: files[0], what: "missing" }]);
+    const again = openStore(dir);
+    expect(() => again.read("t", 0, 0, 1)).toThrow("is missing");
+    expect(again.read("t", 0, 2, 1).batches).toHaveLength(1);
+    again.close();
   });
 });
 
@@ -204,6 +240,39 @@ describe("the newest slice", () => {
     expect(store.read("t", 0, 5, 100_000).batches).toHaveLength(5);
     expect(store.describe("t").map((p) => p.end)).toEqual([10, 10]);
     store.close();
+  });
+
+  test("a bit flipped anywhere: it starts with right bytes, or says what is damaged", () => {
+    const dir = newDirectory();
+    const file = open(dir);
+    const whole = readFileSync(file);
+    const manifest = readFileSync(join(dir, "meta.mdb"));
+    for (let i = 0; i < 120; i++) {
+      for (const other of sliceFiles(dir, "t")) rmSync(other);
+      writeFileSync(join(dir, "meta.mdb"), manifest);
+      const damaged = Buffer.from(whole);
+      damaged[(i * 7919 * 37) % whole.length] ^= 1 << (i % 8);
+      writeFileSync(file, damaged);
+      try {
+        const store = openStore(dir);
+        for (const { partition, end } of store.describe("t")) {
+          for (let offset = 0; offset < end; offset++) {
+            try {
+              const [record] = recordsOf(store.read("t", partition, offset, 1).batches[0]);
+              const value = `value-${String(offset + partition * 50).padStart(4, "0")}-`;
+              expect(text(record.value)?.startsWith(value)).toBe(true);
+            } catch (error) {
+              expect(error).toMatchObject({ code: "damaged" });
+            }
+          }
+          const base = appendOne(store, "t", partition, numbered(end + partition * 50, 10));
+          expect(base).toBe(end);
+        }
+        store.close();
+      } catch (error) {
+        expect(error).toMatchObject({ code: expect.stringMatching(/^(damaged|newer_format)$/) });
+      }
+    }
   });
 
   test("the offsets of a damaged batch are never given again", () => {
