@@ -67,10 +67,13 @@ const RECORD_BYTES_MIN = 7;
 /** Everything of one slice's file but its table. */
 export type SliceContent = { meta: SliceMeta; headers: PartitionHeader[] };
 
-/** Throws `newer_format`, and `damaged` where the slice cannot be used without what is gone. */
+/**
+ * Goes through a slice's file; `onValue` may end that by `false`. Throws `newer_format`, and
+ * `damaged` where the slice cannot be used without what is gone.
+ */
 export function readSlice(
   path: string,
-  onValue: (key: Buffer, value: Buffer) => void,
+  onValue: (key: Buffer, value: Buffer) => false | void,
   damaged: (what: string) => void,
 ): SliceContent {
   let meta: SliceMeta | null = null;
@@ -85,7 +88,7 @@ export function readSlice(
         const header = decodeSealed<PartitionHeader>(value);
         if (header !== null) headers[u32(key, 1)] = header;
       } else if (key[0] === KIND_VALUE) {
-        onValue(key, value);
+        if (onValue(key, value) === false) break;
       }
     }
   } finally {
@@ -93,6 +96,12 @@ export function readSlice(
   }
   if (meta === null) throw new MilepostError("damaged", `${path}: meta fails its checksum`);
   return { meta, headers };
+}
+
+/** Meta and headers, which LMDB keeps before the values. */
+export function readHeaders(path: string): SliceContent {
+  const stop = (): false => false;
+  return readSlice(path, stop, () => {});
 }
 
 function checkFormat(meta: SliceMeta | null, path: string): void {
@@ -138,7 +147,6 @@ export function recoverOpen(topic: Topic, report: RecoveryReport): Bad[] {
   restart(slice);
   slice.commits = 0;
   slice.sound = true;
-  // LMDB keeps headers before values
   restoreHeaders(topic);
   const damaged: Damage[] = [];
   const onValue = (key: Buffer, value: Buffer): void => {
@@ -176,11 +184,7 @@ export function recoverOpen(topic: Topic, report: RecoveryReport): Bad[] {
 
 function restoreHeaders(topic: Topic): void {
   const { path } = topic.open;
-  const { headers } = readSlice(
-    path,
-    () => {},
-    () => {},
-  );
+  const { headers } = readHeaders(path);
   topic.partitions.forEach((log, p) => {
     const header = headers[p];
     if (header === undefined) {

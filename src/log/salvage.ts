@@ -10,7 +10,7 @@ import { keepRows, readHead } from "./commit-value.ts";
 import { syncDirectory } from "./environment.ts";
 import type { Environments } from "./environments.ts";
 import type { Manifest } from "./manifest.ts";
-import { readSlice, type Bad, type RecoveryReport } from "./recovery.ts";
+import { readHeaders, readSlice, type Bad, type RecoveryReport } from "./recovery.ts";
 import { Slice } from "./slice.ts";
 import type { Topic } from "./topic.ts";
 
@@ -40,11 +40,7 @@ export function salvage(
   const byKey = new Map<string, Bad[]>();
   for (const b of cut) byKey.set(b.key, [...(byKey.get(b.key) ?? []), b]);
   const row = { ...slice.row, generation: slice.row.generation + 1 };
-  const { meta, headers } = readSlice(
-    slice.path,
-    () => {},
-    () => {},
-  );
+  const { meta, headers } = readHeaders(slice.path);
   // of an earlier try that did not come to its end
   rmSync(topic.sliceFile(row), { force: true });
   const out = Slice.create(topic.sliceFile(row), row, meta, headers, environments);
