@@ -134,7 +134,7 @@ export const restart: Row = {
 
 const turnovers = 5;
 
-/** The log by itself, filled once and then turned over; every line of its report is `name value`. */
+/** The log by itself, filled once and then turned over; its report's lines are `name value`. */
 function turnover(batchBytes: number): (context: Context) => Promise<Run> {
   return async ({ dir }) => {
     const settings = { dir, turnovers, "log-mb": 300, "batch-bytes": batchBytes };

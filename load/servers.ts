@@ -139,7 +139,7 @@ async function firstLine<T>(child: ChildProcess, prefix: string, name: string): 
   });
 }
 
-/** SIGTERM to the server itself (a launcher may stand before it), SIGKILL when that is not enough. */
+/** SIGTERM to the server itself (a launcher may stand before it), SIGKILL where it must be. */
 async function stop(child: ChildProcess, pid: number): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
@@ -185,7 +185,7 @@ async function listening(port: number): Promise<void> {
   throw new Error(`nothing listens on port ${port}`);
 }
 
-/** Waits until the processes rest: closing 10 000 sockets is work that belongs to no measurement. */
+/** Waits until the processes rest: closing 10 000 sockets belongs to no measurement. */
 export async function settled(pids: number[]): Promise<void> {
   const stepMs = 250;
   let before = cpuMs(pids);

@@ -85,7 +85,8 @@ async function alterTopic({ backend, request, name }: Call): Promise<Answer> {
 /** The name once more in `confirm`, so that no slip of a path deletes a log. */
 async function deleteTopic({ backend, query, name }: Call): Promise<Answer> {
   if (query.get("confirm") !== name) {
-    const message = `deleting a topic deletes its records: repeat with ?confirm=${encodeURIComponent(name)}`;
+    const again = `?confirm=${encodeURIComponent(name)}`;
+    const message = `deleting a topic deletes its records: repeat with ${again}`;
     throw new HttpError(400, "confirm_required", message);
   }
   await backend.deleteTopic(name);

@@ -14,7 +14,7 @@ export function serverUrl(server: string): string {
   return `http://${match[1]}:${match[2] ?? "9600"}`;
 }
 
-/** Calls a gateway's admin port; a refusal becomes a CommandFailure with the gateway's own words. */
+/** Calls a gateway's admin port; a refusal becomes a CommandFailure in the gateway's words. */
 export async function callAdmin(
   server: string,
   method: string,

@@ -58,7 +58,7 @@ export interface Intake {
   onResume(listener: () => void): void;
 }
 
-/** Says that nothing of a holder is pending; `carried`: QoS 2 packet ids its successor must know. */
+/** Says that nothing of a holder is pending; `carried`: QoS 2 packet ids for its successor. */
 export type Release = (carried?: number[]) => void;
 
 /** A connection that stands for a device. */

@@ -82,7 +82,7 @@ export class Submission {
 export type ProducerEvents = {
   onPause(): void;
   onResume(): void;
-  /** After every answer: collected acknowledgements leave now. `openedMs`: the first one's start. */
+  /** After every answer: collected acknowledgements leave now. `openedMs`: the first's start. */
   onSettled(openedMs: number): void;
 };
 

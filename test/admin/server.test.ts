@@ -277,7 +277,7 @@ test("a port in use is the caller's error", async () => {
   await expect(second).rejects.toMatchObject({ code: "EADDRINUSE" });
 });
 
-test("open to the network, other names reach it, but not from a web page of such a name", async () => {
+test("open to the network, other names reach it, but no web page of such a name", async () => {
   const open = await startAdmin({ host: "0.0.0.0", port: 0, log }, backend);
   const url = `http://127.0.0.1:${open.port}/livez`;
   const status = (headers: string): Promise<string> => {

@@ -1,4 +1,4 @@
-/** A full disk: nothing is acknowledged, everybody is told in their own way, and it goes on by itself. */
+/** A full disk: nothing is acknowledged, everybody is told, and it goes on by itself. */
 import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";

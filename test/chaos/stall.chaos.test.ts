@@ -47,7 +47,7 @@ test("a connection that says nothing is closed", async () => {
   expect(await raw.untilClose()).toBe("");
 }, 25_000);
 
-test("2 000 drivers reconnect at once, each with a ping behind its CONNECT, twice over", async () => {
+test("2 000 drivers reconnect at once, twice, each with a ping behind its CONNECT", async () => {
   const ids = Array.from({ length: 2000 }, (_, i) => `herd-${i}`);
   for (let round = 1; round <= 2; round++) {
     const sockets = await Promise.all(ids.map(() => Raw.open(gateway.ports.mqtt)));
@@ -65,7 +65,7 @@ test("2 000 drivers reconnect at once, each with a ping behind its CONNECT, twic
   await expect.poll(() => gateway.metric("milepost_connections", "mqtt")).toBe(0);
 });
 
-test("a subscriber that does not read holds up nobody: its QoS 0 is dropped, in bounded memory", async () => {
+test("a subscriber that does not read holds up nobody: bounded memory, QoS 0 dropped", async () => {
   const port = gateway.ports.mqtt;
   const frozen = await Raw.open(port);
   frozen.send(connect({ id: "frozen" }), subscribe(1, ["chat/#", 0]));

@@ -1,4 +1,4 @@
-/** A real gateway as a process of its own, on free ports and a directory that goes with the test. */
+/** A real gateway in a process of its own, on free ports, with a directory for the test. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -3,8 +3,9 @@ import { promisify } from "node:util";
 import { expect, test } from "vitest";
 
 const run = promisify(execFile);
+const admission = new URL("../../src/listeners/admission.ts", import.meta.url).href;
 const script = `
-import { Admission } from ${JSON.stringify(new URL("../../src/listeners/admission.ts", import.meta.url).href)};
+import { Admission } from ${JSON.stringify(admission)};
 console.log(new Admission(2).max);
 `;
 

@@ -129,7 +129,7 @@ export async function rawWebSocket(port: number, path = "/v1/ingest"): Promise<R
   return connection;
 }
 
-/** A client's frame: first byte (FIN, RSV, opcode), then a mask of zeros leaves `payload` legible. */
+/** A client's frame: first byte (FIN, RSV, opcode); a mask of zeros keeps `payload` legible. */
 export function clientFrame(first: number, payload: string | Uint8Array): Buffer {
   const body = Buffer.from(payload as string);
   let length = Buffer.from([0x80 | body.length]);

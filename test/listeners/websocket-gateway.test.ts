@@ -111,7 +111,7 @@ describe("WebSocket and HTTP into a real log", () => {
     ]);
   });
 
-  it("keeps a driver's order through takeovers on any worker, and what it acked through a kill", async () => {
+  it("keeps a driver's order through takeovers across workers, acks through a kill", async () => {
     const dataDir = freshDir();
     const gateway = await startGateway({ dataDir, args: ["--workers", "3"] });
     let seq = 0;

@@ -301,7 +301,7 @@ describe("upgrade", () => {
 });
 
 describe("takeover", () => {
-  it("closes the old socket 4001 once its frames are answered; only then is the new one read", async () => {
+  it("closes the old socket 4001 after its last answer, then reads the new one", async () => {
     gateway.intake.holding = true;
     const old = await connect("/v1/ingest?driver=d1");
     old.ws.send(good);

@@ -92,7 +92,7 @@ export class MqttConnection implements PacketSink, Waiter, AckTarget, Holder {
     this.io.pause();
   }
 
-  /** The first packet is a CONNECT; a broker's packets and unknown ones never come from a client. */
+  /** The first packet is a CONNECT; a broker's packets and unknown ones come from no client. */
   allows(first: number): boolean {
     if (this.#state === "new") {
       if (first === 0x10) return true;

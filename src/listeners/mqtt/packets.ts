@@ -1,6 +1,6 @@
 /** MQTT 3.1.1 packets as bytes: what the lane needs to know of them, and nothing more. */
 
-/** Flags that each packet type of a client must have [MQTT-2.2.2-1, -2]; -1: never from a client. */
+/** Flags that a client's packet types must have [MQTT-2.2.2-1, -2]; -1: never from a client. */
 export const HEADER_FLAGS = [-1, -1, -1, -1, 0, 0, 2, 0, 2, -1, 2, -1, 0, -1, 0, -1];
 
 /** Where the packet's body begins; 0: more bytes are needed; -1: not a length [MQTT §2.2.3]. */

@@ -151,7 +151,7 @@ test("acknowledgements of both sides keep the order of the sends", async () => {
   raw.end();
 });
 
-test("the newer connection of a client id is read after the old one's sends are settled", async () => {
+test("a client id's newer connection is read once the old one's sends are settled", async () => {
   const first = await Raw.open(port);
   first.send(connect({ id: "twice" }), publish("fleet/twice/position", ping("twice"), 1, 1));
   expect(await first.take(8)).toBe(`${ACCEPTED}40020001`);
@@ -189,7 +189,7 @@ test("QoS 2: the same packet id is not stored twice before PUBREL", async () => 
   raw.end();
 });
 
-test("QoS 2: a kept session remembers its packet ids over a reconnect, a clean one does not", async () => {
+test("QoS 2: a kept session remembers its packet ids, a clean one does not", async () => {
   const before = await gateway.metric("milepost_log_end_offset", 'topic="positions"');
   for (const flags of [0, 2]) {
     const id = `q2-${flags}`;
