@@ -75,7 +75,7 @@ export function publish(aedes: Aedes, packet: Outgoing): Promise<void> {
 export function mendDelivery(
   client: AedesClient,
   persistence: Persistence,
-  isReady: () => boolean,
+  pipe: { isReady: boolean; connection: number },
 ): () => void {
   const { deliver0, deliverQoS } = client;
   client.deliver0 = (packet, done) => {
@@ -85,8 +85,9 @@ export function mendDelivery(
   client.deliverQoS = (packet, done) => {
     if (packet.qos > 0) packet.qos = Math.min(packet.qos, grantedQos(client, packet.topic));
     const isQueued = packet.qos > 0 && !client.clean && packet.retain !== true;
-    const isDue = !isQueued || (isReady() && persistence.isFirst(client, packet as never));
-    if (isDue) deliverQoS(packet, done);
+    const isFirst = (): boolean =>
+      pipe.isReady && persistence.isFirst(client.id, pipe.connection, packet as never);
+    if (!isQueued || isFirst()) deliverQoS(packet, done);
     else done();
   };
   return () => {

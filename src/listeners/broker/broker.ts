@@ -151,7 +151,7 @@ export class Broker {
     pipes.set(id, pipe);
     this.#pipes.add(pipe);
     const client = this.#aedes.handle(pipe as Duplex) as unknown as AedesClient;
-    pipe.onReady = mendDelivery(client, this.#persistence, () => pipe.isReady);
+    pipe.onReady = mendDelivery(client, this.#persistence, pipe);
     pipe.start(body.subarray(end));
   }
 
@@ -215,7 +215,9 @@ export class Broker {
       const error = Object.assign(new Error("refused"), { returnCode: pipe?.refusal ?? 5 });
       return done(error, false);
     }
-    pipe.sessionPresent = this.#persistence.begin(client.id, client.clean);
+    const { present, connection } = this.#persistence.begin(client.id, client.clean);
+    pipe.sessionPresent = present;
+    pipe.connection = connection;
     done(null, true);
   };
 

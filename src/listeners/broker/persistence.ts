@@ -82,9 +82,10 @@ export class Persistence {
     return this.#sessions.get(clientId) !== undefined;
   }
 
-  /** A client has been let in. Returns whether it finds a session [MQTT-3.2.2-2]. */
-  begin(clientId: string, clean: boolean): boolean {
-    return clean ? false : this.#sessions.begin(clientId); // clean: see cleanSubscriptions
+  /** A client has been let in. `present`: it finds a session [MQTT-3.2.2-2]. */
+  begin(clientId: string, clean: boolean): { present: boolean; connection: number } {
+    if (clean) return { present: false, connection: 0 }; // see cleanSubscriptions
+    return this.#sessions.begin(clientId);
   }
 
   /** aedes calls it once for each granted filter with the whole packet's. */
@@ -170,10 +171,10 @@ export class Persistence {
     return Readable.from(session === undefined ? [] : this.#sessions.queues.outgoing(session));
   }
 
-  /** Whether a live delivery is the first of this message on the client's connection. */
-  isFirst(client: ClientRef, packet: Packet): boolean {
-    const session = this.#sessions.get(client.id);
-    return session === undefined || this.#sessions.queues.isFirst(session, packet);
+  /** Whether a live delivery on this connection is due, and not sent there already. */
+  isFirst(clientId: string, connection: number, packet: Packet): boolean {
+    const session = this.#sessions.get(clientId);
+    return session === undefined || this.#sessions.queues.isFirst(session, connection, packet);
   }
 
   /** What was queued while aedes emptied the queue, and is not sent yet. */

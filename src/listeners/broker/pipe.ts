@@ -38,6 +38,8 @@ export class Pipe extends Duplex {
   filtersInPacket = 0;
   /** The CONNACK says so; aedes forgets sessions without a subscription. */
   sessionPresent = false;
+  /** Ordinal of the session's connection; 0 for a clean one. */
+  connection = 0;
   onReady: () => void = () => {};
   /** CONNACK code to refuse the client with, or 0. */
   refusal = 0;
@@ -56,6 +58,7 @@ export class Pipe extends Duplex {
   #connacked = false;
   /** Packets written before the CONNACK. */
   #early: Buffer[] = [];
+  #earlyBytes = 0;
   #heldAcks: HeldAck[] = [];
   /** Of the SUBSCRIBE that aedes works on. */
   #filters: string[] = [];
@@ -229,8 +232,14 @@ export class Pipe extends Duplex {
       this.#connack(bytes[at + 3]);
       return false;
     }
+    const isQos0 = type === types.publish && (bytes[at] & 6) === 0;
+    if (isQos0 && this.#unsentBytes + this.#earlyBytes > DROP_ABOVE) {
+      this.#events.dropped(this);
+      return false;
+    }
     if (!this.#connacked) {
       this.#early.push(Buffer.from(bytes.subarray(at, end)));
+      this.#earlyBytes += end - at;
       return false;
     }
     if (type === types.puback) {
@@ -243,10 +252,6 @@ export class Pipe extends Duplex {
       if (mended !== null) this.#send(mended);
       return mended === null;
     }
-    if (type === types.publish && (bytes[at] & 6) === 0 && this.#unsentBytes > DROP_ABOVE) {
-      this.#events.dropped(this);
-      return false;
-    }
     return true;
   }
 
@@ -257,6 +262,7 @@ export class Pipe extends Duplex {
     if (!this.#swallowConnack) this.#send(Buffer.from([types.connack << 4, 2, present, code]));
     if (accepted) for (const packet of this.#early) this.#send(packet);
     this.#early = [];
+    this.#earlyBytes = 0;
   }
 
   /** The message of this PUBACK is stored. They leave in order [MQTT-4.6.0-2]. */

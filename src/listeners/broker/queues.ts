@@ -74,7 +74,6 @@ export class Queues {
     const message = isPubrel ? session.byMessageId(packet.messageId) : session.byCounter(packet);
     // dropped for its age or for room while it was under way: it is sent, and not kept
     if (message === undefined) return;
-    message.sentOn = session.connection;
     const kept = message.packet;
     if (isPubrel) {
       if (kept.cmd === "pubrel") return;
@@ -118,12 +117,13 @@ export class Queues {
     }
   }
 
-  /** Whether a live delivery is the first of this message on the session's connection. */
-  isFirst(session: Session, packet: Packet): boolean {
+  /** Whether a live delivery on this connection is due, and not sent there already. */
+  isFirst(session: Session, connection: number, packet: Packet): boolean {
+    if (session.connection !== connection) return false; // a newer one takes it from the queue
     const message = session.byCounter(packet);
     if (message === undefined) return true;
-    if (message.sentOn === session.connection) return false;
-    message.sentOn = session.connection;
+    if (message.sentOn === connection) return false;
+    message.sentOn = connection;
     return true;
   }
 

@@ -85,8 +85,8 @@ export class Sessions {
 
   // --- a session's life ---
 
-  /** A client with clean session 0 has been let in. Returns whether it finds a session. */
-  begin(clientId: string): boolean {
+  /** A client with clean session 0 has been let in. `present`: it finds a session. */
+  begin(clientId: string): { present: boolean; connection: number } {
     const known = this.#byId.get(clientId);
     if (known === undefined) this.#makeRoom();
     const session = known ?? new Session(clientId);
@@ -94,7 +94,7 @@ export class Sessions {
     this.#byId.delete(clientId);
     this.#byId.set(clientId, session);
     if (known === undefined) this.#write(session);
-    return known !== undefined;
+    return { present: known !== undefined, connection: session.connection };
   }
 
   end(session: Session): void {

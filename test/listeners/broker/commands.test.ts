@@ -45,7 +45,7 @@ async function payloads(client: RawClient, n: number): Promise<string[]> {
 
 const numbers = (n: number): string[] => Array.from({ length: n }, (_, i) => `${i}`);
 
-test("commands reach a connected device in offset order, untouched, at QoS min(1, granted)", async () => {
+test("a connected device gets commands in order, untouched, at QoS min(1, granted)", async () => {
   const { raw, broker } = await start(await newLog());
   const devices = [];
   for (const qos of [0, 1, 2]) {

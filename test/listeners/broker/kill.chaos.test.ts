@@ -30,52 +30,56 @@ function dial(options: object): MqttClient {
 const connected = (client: MqttClient): Promise<unknown> =>
   new Promise((resolve) => client.once("connect", resolve));
 
-test("what was acknowledged for an absent session survives kill -9", { timeout: 120_000 }, async () => {
-  gateway = await startGateway({ args: ["--workers", "2"] });
-  const first = dial(van);
-  await connected(first);
-  await first.subscribeAsync({ "jobs/#": { qos: 1 }, "fleet/van/cmd": { qos: 1 } });
-  await first.endAsync();
-  let sequence = 0;
-  let state = -1;
-  for (let round = 0; round < ROUNDS; round++) {
-    const acked = new Set<string>();
-    const sender = dial({ clientId: `sender-${round}` });
-    await connected(sender);
-    const from = sequence;
-    for (let i = 0; i < MESSAGES; i++, sequence++) {
-      const n = sequence;
-      for (const topic of topics) {
-        const sent = sender.publishAsync(topic, `${n}`, { qos: 1 });
-        void sent.then(() => acked.add(`${topic} ${n}`)).catch(() => {});
+test(
+  "an absent session finds what was acknowledged before kill -9",
+  { timeout: 120_000 },
+  async () => {
+    gateway = await startGateway({ args: ["--workers", "2"] });
+    const first = dial(van);
+    await connected(first);
+    await first.subscribeAsync({ "jobs/#": { qos: 1 }, "fleet/van/cmd": { qos: 1 } });
+    await first.endAsync();
+    let sequence = 0;
+    let state = -1;
+    for (let round = 0; round < ROUNDS; round++) {
+      const acked = new Set<string>();
+      const sender = dial({ clientId: `sender-${round}` });
+      await connected(sender);
+      const from = sequence;
+      for (let i = 0; i < MESSAGES; i++, sequence++) {
+        const n = sequence;
+        for (const topic of topics) {
+          const sent = sender.publishAsync(topic, `${n}`, { qos: 1 });
+          void sent.then(() => acked.add(`${topic} ${n}`)).catch(() => {});
+        }
+        const kept = sender.publishAsync("state/van", `${n}`, { qos: 1, retain: true });
+        void kept.then(() => (state = Math.max(state, n))).catch(() => {});
       }
-      const kept = sender.publishAsync("state/van", `${n}`, { qos: 1, retain: true });
-      void kept.then(() => (state = Math.max(state, n))).catch(() => {});
-    }
-    // somewhere between the first acknowledgement and the last
-    const enough = Math.floor((round / ROUNDS) * 2 * MESSAGES) + 1;
-    await expect.poll(() => acked.size, { interval: 1 }).toBeGreaterThanOrEqual(enough);
-    await gateway.kill();
-    sender.end(true);
-    await gateway.start();
+      // somewhere between the first acknowledgement and the last
+      const enough = Math.floor((round / ROUNDS) * 2 * MESSAGES) + 1;
+      await expect.poll(() => acked.size, { interval: 1 }).toBeGreaterThanOrEqual(enough);
+      await gateway.kill();
+      sender.end(true);
+      await gateway.start();
 
-    const seen = new Map(topics.map((topic): [string, number[]] => [topic, []]));
-    const back = dial(van);
-    back.on("message", (topic, payload) => seen.get(topic)?.push(Number(payload)));
-    expect(await connected(back)).toMatchObject({ sessionPresent: true });
-    const has = (key: string): boolean => {
-      const [topic, n] = key.split(" ");
-      return seen.get(topic)?.includes(Number(n)) === true;
-    };
-    await expect.poll(() => [...acked].filter((key) => !has(key))).toEqual([]);
-    for (const numbers of seen.values()) {
-      const firsts = [...new Set(numbers)].filter((n) => n >= from);
-      expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
+      const seen = new Map(topics.map((topic): [string, number[]] => [topic, []]));
+      const back = dial(van);
+      back.on("message", (topic, payload) => seen.get(topic)?.push(Number(payload)));
+      expect(await connected(back)).toMatchObject({ sessionPresent: true });
+      const has = (key: string): boolean => {
+        const [topic, n] = key.split(" ");
+        return seen.get(topic)?.includes(Number(n)) === true;
+      };
+      await expect.poll(() => [...acked].filter((key) => !has(key))).toEqual([]);
+      for (const numbers of seen.values()) {
+        const firsts = [...new Set(numbers)].filter((n) => n >= from);
+        expect(firsts).toEqual(firsts.toSorted((a, b) => a - b));
+      }
+      if (state >= 0) expect(await retained(back)).toBeGreaterThanOrEqual(state);
+      await back.endAsync();
     }
-    if (state >= 0) expect(await retained(back)).toBeGreaterThanOrEqual(state);
-    await back.endAsync();
-  }
-});
+  },
+);
 
 async function retained(client: MqttClient): Promise<number> {
   const value = new Promise<number>((resolve) => {

@@ -188,6 +188,25 @@ function publish(topic: string): Packet {
   return { cmd: "publish", topic, payload: "x", qos: 0, dup: false, retain: false };
 }
 
+test("QoS 2: an id sent again is answered once more and published once; 1 000 at most", async () => {
+  const reader = await client();
+  expect(await granted(reader, ["twice"])).toEqual([1]);
+  const made = await client();
+  const send = (messageId: number): void =>
+    made.send({ ...publish("twice"), qos: 2, messageId, dup: messageId === 1 });
+  send(1);
+  send(1);
+  await made.take("pubrec");
+  await made.take("pubrec");
+  for (let id = 2; id <= limits.qos2InflightMax; id++) send(id);
+  for (let id = 2; id <= limits.qos2InflightMax; id++) await made.take("pubrec");
+  for (let id = 1; id <= limits.qos2InflightMax; id++) await reader.take("publish");
+  expect(reader.packets).toEqual([]);
+  expect(made.closed).toBe(false);
+  send(limits.qos2InflightMax + 1);
+  await made.untilClosed();
+});
+
 test("mutated packets close at most their own connection", { timeout: 20_000 }, async () => {
   const witness = await client();
   expect(await granted(witness, ["w"])).toEqual([1]);

@@ -160,6 +160,22 @@ test("the newer of two connections with one client id stays", async () => {
   await settled(newer);
 });
 
+test("a takeover in the middle of a burst loses nothing", async () => {
+  const node = await start(await newLog());
+  const older = await node.client(van);
+  await subscribe(older, "jobs");
+  const pub = await node.client();
+  const burst = Array.from({ length: 90 }, (_, i) => `${i}`);
+  let newer: RawClient | undefined;
+  for (const [i, payload] of burst.entries()) {
+    pub.send({ cmd: "publish", topic: "jobs", payload, qos: 1, messageId: i + 1 });
+    if (i % 10 === 9) await pub.take("puback");
+    if (i === 45) newer = node.raw.attach(van);
+  }
+  expect(await payloads(newer as RawClient, burst.length)).toEqual(burst);
+  await older.untilClosed();
+});
+
 test("overlapping filters deliver once, at the best QoS", async () => {
   const node = await start(await newLog());
   for (const clean of [true, false]) {
