@@ -188,7 +188,7 @@ function publish(topic: string): Packet {
   return { cmd: "publish", topic, payload: "x", qos: 0, dup: false, retain: false };
 }
 
-test("QoS 2: an id sent again is answered once more and published once; 1 000 at most", async () => {
+test("QoS 2: an id sent again is answered again, published once; 1 000 at most", async () => {
   const reader = await client();
   expect(await granted(reader, ["twice"])).toEqual([1]);
   const made = await client();
