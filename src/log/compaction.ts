@@ -169,7 +169,7 @@ function* copyNewest(
   if (pending.length > 0) out.append(pending, sources[sources.length - 1].row.newestAppendMs);
 }
 
-/** Throws `damaged` at the first batch that is: nothing is rewritten around damage. */
+/** Throws `damaged` at the first batch that is, unless an operator had it skipped. */
 function* batchesOf(topic: Topic, slice: Slice, p: number): Generator<Uint8Array> {
   const log = topic.partitions[p];
   let at = slice.row.starts[p] ?? Infinity;
@@ -179,8 +179,9 @@ function* batchesOf(topic: Topic, slice: Slice, p: number): Generator<Uint8Array
     const { index } = place;
     for (let row = place.row; row < index.count; row++) {
       const batch = slice.read({ index, row }, log.epochAt(index.base[row]));
-      if (batch === null) throw topic.damaged(slice, p, index.base[row]);
       at = index.last[row] + 1;
+      if (batch === null && topic.skippedTo(p, index.base[row]) !== null) continue;
+      if (batch === null) throw topic.damaged(slice, p, index.base[row]);
       yield batch;
     }
   }

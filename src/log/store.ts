@@ -333,6 +333,11 @@ export class LogStore {
     return this.#orDiskFull(() => this.#topic(topic).deleteRecords(partition, before));
   }
 
+  /** See `Topic.skipDamage`; on disk when it returns. */
+  skipDamage(topic: string, partition: number, offset: number | null) {
+    return this.#orDiskFull(() => this.#topic(topic).skipDamage(partition, offset));
+  }
+
   // --- housekeeping -------------------------------------------------------------------------
 
   /** Bounded work; call it some times a second. */

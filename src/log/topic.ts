@@ -22,7 +22,7 @@ import type { Environments } from "./environments.ts";
 import { FORMAT, sliceFile, type Manifest, type SliceRow, type TopicRow } from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { mustRoll, removable } from "./retention.ts";
-import { emptyRow, Slice } from "./slice.ts";
+import { emptyRow, Slice, type Place } from "./slice.ts";
 import type { SliceMeta } from "./slice-header.ts";
 import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
 
@@ -54,6 +54,8 @@ export class Topic {
   #nowMs = 0;
   #compaction: Generator<void, void> | null = null;
   #compactAfterMs = 0;
+  /** Per partition, the damage that a reader met last. */
+  readonly #damageMet = new Map<number, number>();
   readonly #cursor = new RecordCursor();
 
   constructor(row: TopicRow, config: Record<string, string>, on: TopicEnvironment) {
@@ -325,9 +327,9 @@ export class Topic {
     let total = 0;
     let at = offset;
     while (at < log.highWatermark) {
-      const skip = this.row.skips.find((s) => s[0] === p && s[1] <= at && at < s[2]);
-      if (skip !== undefined) {
-        at = skip[2];
+      const skipTo = this.skippedTo(p, at);
+      if (skipTo !== null) {
+        at = skipTo;
         continue;
       }
       const slice = this.sliceAt(p, at);
@@ -373,6 +375,7 @@ export class Topic {
           at = index.last[i] + 1;
           if (index.maxTimestamp[i] < timestamp) continue;
           const batch = slice.read({ index, row: i }, log.epochAt(index.base[i]));
+          if (batch === null && this.skippedTo(p, index.base[i]) !== null) continue;
           if (batch === null) throw this.damaged(slice, p, index.base[i]);
           const cursor = this.#cursor;
           cursor.open(batch);
@@ -416,8 +419,55 @@ export class Topic {
   }
 
   damaged(slice: Slice, p: number, offset: number): MilepostError {
+    this.#damageMet.set(p, offset);
     const place = `${this.row.name}/${p} at offset ${offset} in ${slice.path}`;
     return new MilepostError("damaged", place);
+  }
+
+  /** Where reading goes on after damage that an operator has had skipped; null: no such. */
+  skippedTo(p: number, offset: number): number | null {
+    const skip = this.row.skips.find((s) => s[0] === p && s[1] <= offset && offset < s[2]);
+    return skip === undefined ? null : skip[2];
+  }
+
+  /**
+   * Has readers of a partition pass over the damage at `offset`, or, for null, over what a reader
+   * met last. The offsets skipped, up to the next whole batch; null when nothing is damaged there.
+   */
+  skipDamage(p: number, offset: number | null): { from: number; to: number } | null {
+    const log = this.partition(p);
+    const from = offset ?? this.#damageMet.get(p);
+    if (from === undefined || from < log.start || from >= log.highWatermark) return null;
+    let to = from;
+    while (to < log.highWatermark) {
+      const next = this.#damagedUntil(p, to);
+      if (next === null) break;
+      to = next;
+    }
+    if (to === from) return null;
+    const skips = [...this.row.skips, [p, from, to] as [number, number, number]];
+    this.#on.manifest.putTopic({ ...this.row, skips });
+    this.#on.manifest.commit();
+    this.row.skips = skips;
+    this.#damageMet.delete(p);
+    return { from, to };
+  }
+
+  /** The first offset after damage that begins at `offset`; null when a whole batch holds it. */
+  #damagedUntil(p: number, offset: number): number | null {
+    const slice = this.sliceAt(p, offset);
+    const end = slice === this.open ? this.partitions[p].highWatermark : slice.row.ends[p];
+    let place: Place | null = null;
+    try {
+      place = slice.locate(p, offset);
+    } catch (error) {
+      if (!(error instanceof MilepostError)) throw error;
+    }
+    if (place === null) return end;
+    const { index, row } = place;
+    if (index.base[row] > offset) return slice.row.compacted ? null : index.base[row];
+    const batch = slice.read(place, this.partitions[p].epochAt(index.base[row]));
+    return batch === null ? index.last[row] + 1 : null;
   }
 
   addPartitions(total: number): void {

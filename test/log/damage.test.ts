@@ -93,6 +93,25 @@ describe("a flipped bit in a sealed slice", () => {
     store.close();
   });
 
+  test("can be skipped by an operator, and stays skipped", () => {
+    const dir = newDirectory();
+    const files = tenInSlices(dir);
+    flipAt(files[1], "value-0003-", 200);
+    let store = openStore(dir);
+    expect(store.skipDamage("t", 0, null)).toBeNull();
+    expect(store.skipDamage("t", 0, 2)).toBeNull();
+    expect(() => store.read("t", 0, 3, 1)).toThrow("t/0 at offset 3");
+    expect(store.skipDamage("t", 0, null)).toEqual({ from: 3, to: 4 });
+    expect(store.read("t", 0, 0, 1_000_000).batches).toHaveLength(9);
+    store.close();
+    store = openStore(dir);
+    expect(readAll(store, "t", 0).map((r) => r.offset)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9]);
+    expect(store.offsetForTime("t", 0, 0)).toEqual({ offset: 0, timestamp: 1000 });
+    store.close();
+    expect(verifyDirectory(dir)).toEqual([]);
+    expect([...dumpTopic(dir, "t", 0)]).toHaveLength(9);
+  });
+
   test("in a base offset, which no batch CRC covers", () => {
     const dir = newDirectory();
     const files = tenInSlices(dir);
