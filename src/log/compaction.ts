@@ -180,8 +180,8 @@ function* batchesOf(topic: Topic, slice: Slice, p: number): Generator<Uint8Array
     for (let row = place.row; row < index.count; row++) {
       const batch = slice.read({ index, row }, log.epochAt(index.base[row]));
       at = index.last[row] + 1;
-      if (batch === null && topic.skippedTo(p, index.base[row]) !== null) continue;
-      if (batch === null) throw topic.damaged(slice, p, index.base[row]);
+      if (batch === null && topic.reader.skippedTo(p, index.base[row]) !== null) continue;
+      if (batch === null) throw topic.reader.damaged(slice, p, index.base[row]);
       yield batch;
     }
   }

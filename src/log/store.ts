@@ -7,7 +7,7 @@
  *     data/damaged/                          what recovery cut
  */
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
@@ -18,6 +18,7 @@ import {
   validateSettings,
   validateTopicName,
 } from "../model/topic-config.ts";
+import { DiskWatermark } from "./disk-watermark.ts";
 import { isDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
@@ -26,10 +27,6 @@ import { salvage } from "./salvage.ts";
 import { Slice } from "./slice.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
 import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
-
-const DISK_CHECK_MS = 250;
-const DISK_MIN_BYTES = 16 * 1024 * 1024;
-const DISK_MIN_DEFAULT_BYTES = 1024 * 1024 * 1024;
 
 export type LogStoreOptions = {
   dir: string;
@@ -44,10 +41,8 @@ export type LogStoreOptions = {
 
 export class LogStore {
   readonly recovery: RecoveryReport;
-  /** False while the disk is below its watermark. */
-  writable = true;
   readonly #dir: string;
-  readonly #diskMin: number | null;
+  readonly #disk: DiskWatermark;
   readonly #log: (line: string) => void;
   readonly #defaults: Record<string, string>;
   readonly #manifest: Manifest;
@@ -55,7 +50,6 @@ export class LogStore {
   readonly #on: TopicEnvironment;
   readonly #topics = new Map<string, Topic>();
   readonly #touched = new Set<Topic>();
-  #diskCheckedMs = -Infinity;
   #commits = 0;
   #bytesWritten = 0;
 
@@ -66,12 +60,12 @@ export class LogStore {
   private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
     const started = performance.now();
     this.#dir = dir;
-    this.#diskMin = diskMin;
     this.#log = log;
     this.#defaults = durability === undefined ? {} : { "milepost.durability": durability };
     const topicsDir = join(dir, "topics");
     const manifestPath = join(dir, "meta.mdb");
     mkdirSync(topicsDir, { recursive: true });
+    this.#disk = new DiskWatermark(dir, diskMin, log);
     if (!existsSync(manifestPath) && readdirSync(topicsDir).length > 0) {
       throw new MilepostError("damaged", `${manifestPath} is missing, but there are topics`);
     }
@@ -95,7 +89,7 @@ export class LogStore {
     this.#removeStray(topicsDir);
     this.recovery.ms = Math.round(performance.now() - started);
     this.#report();
-    this.#checkDisk(now);
+    this.#disk.check(now);
   }
 
   #recover(row: TopicRow, now: number): void {
@@ -155,6 +149,11 @@ export class LogStore {
     for (const d of this.recovery.damaged) {
       this.#log(`damaged: ${d.topic}/${d.partition} at offset ${d.offset} in ${d.place}`);
     }
+  }
+
+  /** False while the disk is below its watermark. */
+  get writable(): boolean {
+    return this.#disk.writable;
   }
 
   // --- topics -------------------------------------------------------------------------------
@@ -286,7 +285,7 @@ export class LogStore {
    * this returns. A failing disk throws: what was not answered is unknown, and the process stops.
    */
   append(batches: AppendBatch[], now: number): void {
-    if (now - this.#diskCheckedMs >= DISK_CHECK_MS) this.#checkDisk(now);
+    this.#disk.check(now);
     const touched = this.#touched;
     let topic: Topic | undefined;
     for (const batch of batches) {
@@ -319,13 +318,13 @@ export class LogStore {
     maxBytes: number,
   ): { batches: Uint8Array[]; highWatermark: number; start: number } {
     const t = this.#topic(topic);
-    const batches = t.read(partition, offset, maxBytes);
+    const batches = t.reader.read(partition, offset, maxBytes);
     const { highWatermark, start } = t.partitions[partition];
     return { batches, highWatermark, start };
   }
 
   offsetForTime(topic: string, partition: number, timestamp: number) {
-    return this.#topic(topic).offsetForTime(partition, timestamp);
+    return this.#topic(topic).reader.offsetForTime(partition, timestamp);
   }
 
   /** Moves the start of a partition; returns the start. `before` -1: to the high watermark. */
@@ -342,7 +341,7 @@ export class LogStore {
 
   /** Bounded work; call it some times a second. */
   tick(now: number): void {
-    if (now - this.#diskCheckedMs >= DISK_CHECK_MS) this.#checkDisk(now);
+    this.#disk.check(now);
     for (const topic of this.#topics.values()) {
       try {
         topic.tick(now);
@@ -351,21 +350,6 @@ export class LogStore {
         if (!isDiskFull(error)) throw error;
       }
     }
-  }
-
-  #checkDisk(now: number): void {
-    this.#diskCheckedMs = now;
-    const { bavail, blocks, bsize } = statfsSync(this.#dir);
-    const share = Math.min(DISK_MIN_DEFAULT_BYTES, 0.05 * blocks * bsize);
-    const min = Math.max(this.#diskMin ?? share, DISK_MIN_BYTES);
-    const writable = bavail * bsize >= min;
-    if (writable === this.writable) return;
-    this.writable = writable;
-    this.#log(
-      writable
-        ? "the disk has room again: writing goes on"
-        : `disk below its watermark of ${Math.round(min / 1e6)} MB: nothing is written`,
-    );
   }
 
   metrics() {

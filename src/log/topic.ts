@@ -4,7 +4,6 @@
  */
 import { join } from "node:path";
 import {
-  baseOffset,
   isControl,
   lastOffsetDelta,
   producerId,
@@ -22,7 +21,8 @@ import type { Environments } from "./environments.ts";
 import { FORMAT, sliceFile, type Manifest, type SliceRow, type TopicRow } from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { mustRoll, removable } from "./retention.ts";
-import { emptyRow, Slice, type Place } from "./slice.ts";
+import { emptyRow, Slice } from "./slice.ts";
+import { TopicReader } from "./topic-reader.ts";
 import type { SliceMeta } from "./slice-header.ts";
 import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
 
@@ -45,6 +45,7 @@ export class Topic {
   readonly partitions: PartitionLog[] = [];
   /** Ascending; the last one takes appends. */
   readonly slices: Slice[] = [];
+  readonly reader: TopicReader;
   readonly #on: TopicEnvironment;
   settings: LogSettings;
   config: Record<string, string>;
@@ -54,8 +55,6 @@ export class Topic {
   #nowMs = 0;
   #compaction: Generator<void, void> | null = null;
   #compactAfterMs = 0;
-  /** Per partition, the damage that a reader met last. */
-  readonly #damageMet = new Map<number, number>();
   readonly #cursor = new RecordCursor();
 
   constructor(row: TopicRow, config: Record<string, string>, on: TopicEnvironment) {
@@ -64,6 +63,7 @@ export class Topic {
     this.settings = logSettings(config);
     this.#on = on;
     for (let p = 0; p < row.partitions; p++) this.partitions.push(new PartitionLog());
+    this.reader = new TopicReader(row, this.slices, this.partitions);
   }
 
   get info(): TopicInfo {
@@ -311,85 +311,6 @@ export class Topic {
     for (const slice of this.slices.splice(0, count)) slice.unlink();
   }
 
-  // --- read ---------------------------------------------------------------------------------
-
-  /** Whole batches from the one that holds `offset` on, at least one, below the watermark. */
-  read(p: number, offset: number, maxBytes: number): Uint8Array[] {
-    const log = this.partition(p);
-    const batches: Uint8Array[] = [];
-    if (offset < log.start || offset > log.highWatermark) {
-      const range = `${log.start} to ${log.highWatermark}`;
-      throw new MilepostError(
-        "offset_out_of_range",
-        `${this.row.name}/${p}: ${offset}, have ${range}`,
-      );
-    }
-    let total = 0;
-    let at = offset;
-    while (at < log.highWatermark) {
-      const skipTo = this.skippedTo(p, at);
-      if (skipTo !== null) {
-        at = skipTo;
-        continue;
-      }
-      const slice = this.sliceAt(p, at);
-      const place = slice.locate(p, at);
-      if (place === null || place.index.base[place.row] > at) {
-        if (!slice.row.compacted) {
-          if (batches.length > 0) return batches;
-          throw this.damaged(slice, p, at);
-        }
-        // compaction left nothing here; records may go on further up
-        const next = place === null ? slice.row.ends[p] : place.index.base[place.row];
-        if (next <= at) throw this.damaged(slice, p, at);
-        at = next;
-        continue;
-      }
-      const { index, row } = place;
-      if (index.base[row] >= log.highWatermark) break;
-      if (batches.length > 0 && total + index.length[row] > maxBytes) break;
-      const batch = slice.read(place, log.epochAt(index.base[row]));
-      if (batch === null) {
-        if (batches.length > 0) return batches;
-        throw this.damaged(slice, p, index.base[row]);
-      }
-      batches.push(batch);
-      total += batch.byteLength;
-      at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
-    }
-    return batches;
-  }
-
-  /** The first record, in order of offsets, whose timestamp is at least `timestamp`. */
-  offsetForTime(p: number, timestamp: number): { offset: number; timestamp: number } | null {
-    const log = this.partition(p);
-    for (const slice of this.slices) {
-      const { row } = slice;
-      if ((row.ends[p] ?? 0) <= log.start || row.maxTimestamps[p] < timestamp) continue;
-      let at = Math.max(log.start, row.starts[p]);
-      while (at < Math.min(row.ends[p], log.highWatermark)) {
-        const place = slice.locate(p, at);
-        if (place === null) break;
-        const { index } = place;
-        for (let i = place.row; i < index.count; i++) {
-          at = index.last[i] + 1;
-          if (index.maxTimestamp[i] < timestamp) continue;
-          const batch = slice.read({ index, row: i }, log.epochAt(index.base[i]));
-          if (batch === null && this.skippedTo(p, index.base[i]) !== null) continue;
-          if (batch === null) throw this.damaged(slice, p, index.base[i]);
-          const cursor = this.#cursor;
-          cursor.open(batch);
-          while (!isControl(batch) && cursor.next()) {
-            const { offset } = cursor;
-            if (cursor.timestamp < timestamp || offset < log.start) continue;
-            return offset < log.highWatermark ? { offset, timestamp: cursor.timestamp } : null;
-          }
-        }
-      }
-    }
-    return null;
-  }
-
   /** Moves the log's start; on disk when it returns. `before` -1: to the high watermark. */
   deleteRecords(p: number, before: number): number {
     const log = this.partition(p);
@@ -404,70 +325,28 @@ export class Topic {
     return log.start;
   }
 
-  /** The slice that holds `offset` of a partition, or would. */
-  sliceAt(p: number, offset: number): Slice {
-    const { slices } = this;
-    let low = 0;
-    let high = slices.length - 1;
-    // the last slice that begins at or before the offset; a partition made later begins at 0
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1;
-      if ((slices[middle].row.starts[p] ?? 0) <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return slices[low];
-  }
-
-  damaged(slice: Slice, p: number, offset: number): MilepostError {
-    this.#damageMet.set(p, offset);
-    const place = `${this.row.name}/${p} at offset ${offset} in ${slice.path}`;
-    return new MilepostError("damaged", place);
-  }
-
-  /** Where reading goes on after damage that an operator has had skipped; null: no such. */
-  skippedTo(p: number, offset: number): number | null {
-    const skip = this.row.skips.find((s) => s[0] === p && s[1] <= offset && offset < s[2]);
-    return skip === undefined ? null : skip[2];
-  }
-
   /**
    * Has readers of a partition pass over the damage at `offset`, or, for null, over what a reader
    * met last. The offsets skipped, up to the next whole batch; null when nothing is damaged there.
    */
   skipDamage(p: number, offset: number | null): { from: number; to: number } | null {
-    const log = this.partition(p);
-    const from = offset ?? this.#damageMet.get(p);
-    if (from === undefined || from < log.start || from >= log.highWatermark) return null;
+    const { start, highWatermark } = this.partition(p);
+    const { reader, row } = this;
+    const from = offset ?? reader.damageMet.get(p);
+    if (from === undefined || from < start || from >= highWatermark) return null;
     let to = from;
-    while (to < log.highWatermark) {
-      const next = this.#damagedUntil(p, to);
+    while (to < highWatermark) {
+      const next = reader.damagedUntil(p, to);
       if (next === null) break;
       to = next;
     }
     if (to === from) return null;
-    const skips = [...this.row.skips, [p, from, to] as [number, number, number]];
-    this.#on.manifest.putTopic({ ...this.row, skips });
+    const skips = [...row.skips, [p, from, to] as [number, number, number]];
+    this.#on.manifest.putTopic({ ...row, skips });
     this.#on.manifest.commit();
-    this.row.skips = skips;
-    this.#damageMet.delete(p);
+    row.skips = skips;
+    reader.damageMet.delete(p);
     return { from, to };
-  }
-
-  /** The first offset after damage that begins at `offset`; null when a whole batch holds it. */
-  #damagedUntil(p: number, offset: number): number | null {
-    const slice = this.sliceAt(p, offset);
-    const end = slice === this.open ? this.partitions[p].highWatermark : slice.row.ends[p];
-    let place: Place | null = null;
-    try {
-      place = slice.locate(p, offset);
-    } catch (error) {
-      if (!(error instanceof MilepostError)) throw error;
-    }
-    if (place === null) return end;
-    const { index, row } = place;
-    if (index.base[row] > offset) return slice.row.compacted ? null : index.base[row];
-    const batch = slice.read(place, this.partitions[p].epochAt(index.base[row]));
-    return batch === null ? index.last[row] + 1 : null;
   }
 
   addPartitions(total: number): void {

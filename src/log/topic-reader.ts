@@ -1,0 +1,153 @@
+/**
+ * Reads a topic from its slices: by offset, by time, and around damage. Everything it gives out is
+ * a copy, checked against its CRC and its place.
+ */
+import { baseOffset, isControl, lastOffsetDelta } from "../batch/header.ts";
+import { RecordCursor } from "../batch/records.ts";
+import { MilepostError } from "../model/errors.ts";
+import type { TopicRow } from "./manifest.ts";
+import type { PartitionLog } from "./partition-log.ts";
+import type { Place, Slice } from "./slice.ts";
+
+export class TopicReader {
+  readonly #topic: TopicRow;
+  readonly #slices: readonly Slice[];
+  readonly #partitions: readonly PartitionLog[];
+  readonly #cursor = new RecordCursor();
+  /** Per partition, the damage that a reader met last. */
+  readonly damageMet = new Map<number, number>();
+
+  /** All three are the topic's own, and change under it. */
+  constructor(topic: TopicRow, slices: readonly Slice[], partitions: readonly PartitionLog[]) {
+    this.#topic = topic;
+    this.#slices = slices;
+    this.#partitions = partitions;
+  }
+
+  /** Whole batches from the one that holds `offset` on, at least one, below the watermark. */
+  read(p: number, offset: number, maxBytes: number): Uint8Array[] {
+    const log = this.#log(p);
+    const batches: Uint8Array[] = [];
+    if (offset < log.start || offset > log.highWatermark) {
+      const range = `${log.start} to ${log.highWatermark}`;
+      throw new MilepostError(
+        "offset_out_of_range",
+        `${this.#topic.name}/${p}: ${offset}, have ${range}`,
+      );
+    }
+    let total = 0;
+    let at = offset;
+    while (at < log.highWatermark) {
+      const skipTo = this.skippedTo(p, at);
+      if (skipTo !== null) {
+        at = skipTo;
+        continue;
+      }
+      const slice = this.sliceAt(p, at);
+      const place = slice.locate(p, at);
+      if (place === null || place.index.base[place.row] > at) {
+        if (!slice.row.compacted) {
+          if (batches.length > 0) return batches;
+          throw this.damaged(slice, p, at);
+        }
+        // compaction left nothing here; records may go on further up
+        const next = place === null ? slice.row.ends[p] : place.index.base[place.row];
+        if (next <= at) throw this.damaged(slice, p, at);
+        at = next;
+        continue;
+      }
+      const { index, row } = place;
+      if (index.base[row] >= log.highWatermark) break;
+      if (batches.length > 0 && total + index.length[row] > maxBytes) break;
+      const batch = slice.read(place, log.epochAt(index.base[row]));
+      if (batch === null) {
+        if (batches.length > 0) return batches;
+        throw this.damaged(slice, p, index.base[row]);
+      }
+      batches.push(batch);
+      total += batch.byteLength;
+      at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
+    }
+    return batches;
+  }
+
+  /** The first record, in order of offsets, whose timestamp is at least `timestamp`. */
+  offsetForTime(p: number, timestamp: number): { offset: number; timestamp: number } | null {
+    const log = this.#log(p);
+    for (const slice of this.#slices) {
+      const { row } = slice;
+      if ((row.ends[p] ?? 0) <= log.start || row.maxTimestamps[p] < timestamp) continue;
+      let at = Math.max(log.start, row.starts[p]);
+      while (at < Math.min(row.ends[p], log.highWatermark)) {
+        const place = slice.locate(p, at);
+        if (place === null) break;
+        const { index } = place;
+        for (let i = place.row; i < index.count; i++) {
+          at = index.last[i] + 1;
+          if (index.maxTimestamp[i] < timestamp) continue;
+          const batch = slice.read({ index, row: i }, log.epochAt(index.base[i]));
+          if (batch === null && this.skippedTo(p, index.base[i]) !== null) continue;
+          if (batch === null) throw this.damaged(slice, p, index.base[i]);
+          const cursor = this.#cursor;
+          cursor.open(batch);
+          while (!isControl(batch) && cursor.next()) {
+            const { offset } = cursor;
+            if (cursor.timestamp < timestamp || offset < log.start) continue;
+            return offset < log.highWatermark ? { offset, timestamp: cursor.timestamp } : null;
+          }
+        }
+      }
+    }
+    return null;
+  }
+
+  /** The slice that holds `offset` of a partition, or would. */
+  sliceAt(p: number, offset: number): Slice {
+    const slices = this.#slices;
+    let low = 0;
+    let high = slices.length - 1;
+    // the last slice that begins at or before the offset; a partition made later begins at 0
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1;
+      if ((slices[middle].row.starts[p] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return slices[low];
+  }
+
+  damaged(slice: Slice, p: number, offset: number): MilepostError {
+    this.damageMet.set(p, offset);
+    const place = `${this.#topic.name}/${p} at offset ${offset} in ${slice.path}`;
+    return new MilepostError("damaged", place);
+  }
+
+  /** Where reading goes on after damage that an operator has had skipped; null: no such. */
+  skippedTo(p: number, offset: number): number | null {
+    const skip = this.#topic.skips.find((s) => s[0] === p && s[1] <= offset && offset < s[2]);
+    return skip === undefined ? null : skip[2];
+  }
+
+  /** The first offset after damage that begins at `offset`; null when a whole batch holds it. */
+  damagedUntil(p: number, offset: number): number | null {
+    const slice = this.sliceAt(p, offset);
+    const end =
+      slice === this.#slices.at(-1) ? this.#partitions[p].highWatermark : slice.row.ends[p];
+    let place: Place | null = null;
+    try {
+      place = slice.locate(p, offset);
+    } catch (error) {
+      if (!(error instanceof MilepostError)) throw error;
+    }
+    if (place === null) return end;
+    const { index, row } = place;
+    if (index.base[row] > offset) return slice.row.compacted ? null : index.base[row];
+    const batch = slice.read(place, this.#partitions[p].epochAt(index.base[row]));
+    return batch === null ? index.last[row] + 1 : null;
+  }
+
+  #log(p: number): PartitionLog {
+    const log = this.#partitions[p];
+    if (log !== undefined) return log;
+    throw new MilepostError("partition_missing", `${this.#topic.name}/${p}`);
+  }
+}
