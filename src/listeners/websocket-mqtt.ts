@@ -57,10 +57,12 @@ export function mqttBehavior(openMqtt: OpenMqtt): UWS.WebSocketBehavior<MqttSock
       data.lane = {
         data: (bytes) => lane.data(bytes),
         closed: () => {
-          // as with a TCP socket, the lane hears of its own close later, not inside it
-          if (socket === null) queueMicrotask(() => lane.closed());
-          else lane.closed();
+          const byPeer = socket !== null;
+          // gone already: what the lane still says to it is dropped
           socket = null;
+          // as with a TCP socket, the lane hears of its own close later, not inside it
+          if (byPeer) lane.closed();
+          else queueMicrotask(() => lane.closed());
         },
       };
     },
