@@ -282,8 +282,9 @@ const baseOffset = (b: AppendBatch): number => b.baseOffset;
 if (parentPort !== null) {
   const parent = parentPort;
   const tell = (m: FromLogThread): void => parent.postMessage(m);
-  const { dir, diskMin, now } = workerData as LogThreadOptions;
-  const store = LogStore.open({ dir, diskMin, now, log: (line) => tell({ line }) });
+  const { dir, diskMin, durability, now } = workerData as LogThreadOptions;
+  const log = (line: string): void => tell({ line });
+  const store = LogStore.open({ dir, diskMin, durability, now, log });
   const thread = new LogThread(store);
   parent.on("message", (m: ToLogThread) => {
     if ("producer" in m) thread.addProducer(m.producer);
