@@ -18,12 +18,14 @@ function count(testResults: Suite[], exitCode: number): ReturnType<typeof countR
 test("every status is counted, failures by file and name", () => {
   const results = ["passed", "passed", "failed", "pending", "todo"].map((status) => ({
     status,
-    fullName: `it is ${status}`,
+    fullName: `outer it is ${status}`,
+    ancestorTitles: ["outer"],
   }));
   const suite = { name: "/project/test/a.test.ts", status: "failed", assertionResults: results };
   expect(count([suite], 1)).toEqual({
     counts: { passed: 2, failed: 1, skipped: 2 },
-    failures: ["test/a.test.ts: it is failed"],
+    failures: ["test/a.test.ts: outer it is failed"],
+    skips: ["test/a.test.ts: outer"],
   });
 });
 
@@ -32,6 +34,16 @@ test("a file that does not load is a failure", () => {
   expect(count([suite], 1)).toEqual({
     counts: { passed: 0, failed: 1, skipped: 0 },
     failures: ["test/a.test.ts: cannot be run"],
+    skips: [],
+  });
+});
+
+test("a file without tests is skipped", () => {
+  const suite = { name: "/project/test/a.test.ts", status: "passed", assertionResults: [] };
+  expect(count([suite], 0)).toEqual({
+    counts: { passed: 0, failed: 0, skipped: 1 },
+    failures: [],
+    skips: ["test/a.test.ts"],
   });
 });
 

@@ -17,6 +17,7 @@ const require = createRequire(import.meta.url);
 const { scripts } = require("../../package.json") as { scripts: Record<string, string> };
 const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
 const failures: string[] = [];
+const skips: string[] = [];
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -65,6 +66,7 @@ async function tests(args: string[]): Promise<void> {
     counts.failed += found.counts.failed;
     counts.skipped += found.counts.skipped;
     failures.push(...found.failures);
+    skips.push(...found.skips);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -76,7 +78,7 @@ function outsideParts(): void {
       counts.failed++;
       failures.push(`${part.name} is missing: ${howToAdd(part)}`);
     } else {
-      say(`skipped: tests with ${part.name} (add it: ${howToAdd(part)})`);
+      skips.push(`tests with ${part.name} (add it: ${howToAdd(part)})`);
     }
   }
 }
@@ -91,6 +93,7 @@ if (args.length === 0) {
 await tests(args);
 
 say("");
+for (const skip of skips) say(`skipped: ${skip}`);
 for (const failure of failures) say(`failed: ${failure}`);
 const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : "";
 say(`${counts.passed} passed, ${counts.failed} failed${skipped}`);
