@@ -119,6 +119,7 @@ function* newestOffsets(
     for (const batch of batchesOf(topic, slice, p)) {
       cursor.open(batch);
       while (cursor.next()) {
+        if (cursor.keyStart < 0) continue;
         const key = keyOf(cursor);
         if (newest.size < KEYS_MAX || newest.has(key)) newest.set(key, cursor.offset);
       }
@@ -147,6 +148,8 @@ function* copyNewest(
     const { newestAppendMs } = slice.row;
     const tombstonesGo = newestAppendMs + topic.settings.deleteRetentionMs < nowMs;
     const keep = (record: RecordCursor): boolean => {
+      // from before the topic was compacted
+      if (record.keyStart < 0) return true;
       if (record.offset < log.start || (tombstonesGo && record.valueStart < 0)) return false;
       return (newest.get(keyOf(record)) ?? -1) <= record.offset;
     };
@@ -172,7 +175,8 @@ function* copyNewest(
 /** Throws `damaged` at the first batch that is, unless an operator had it skipped. */
 function* batchesOf(topic: Topic, slice: Slice, p: number): Generator<Uint8Array> {
   const log = topic.partitions[p];
-  let at = slice.row.starts[p] ?? Infinity;
+  // epochs below the log's start are not known any more
+  let at = Math.max(slice.row.starts[p] ?? Infinity, log.start);
   while (at < slice.row.ends[p]) {
     const place = slice.locate(p, at);
     if (place === null) return;

@@ -8,9 +8,15 @@
  * pointers to nodes follow, relative to the end of that header. A node is lo u16, hi u16,
  * flags u16, key size u16, key, data.
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 import { MilepostError } from "../model/errors.ts";
 
+const PAGE_BYTES = 4096;
+const META_BYTES = 168;
+/** lmdb-js keeps a copy of the meta of the last flushed commit in the middle of the first page. */
+const FLUSHED_META_AT = PAGE_BYTES / 2;
+/** Flag of a commit that was not flushed when its meta was written. */
+const OVERLAPPING_SYNC = 0x1000;
 const HEAD_BYTES = 24;
 const NODE_BYTES = 8;
 const MAGIC = 0xbeefc0de;
@@ -26,29 +32,49 @@ export type FileEntry = { key: Buffer; value: Buffer };
 /** `at`: where its data, or the number of its first overflow page, lies in `page`. */
 type LeafNode = { key: Buffer; page: Buffer; at: number; bytes: number; flags: number };
 
+type Meta = { unflushed: boolean; root: number; lastPage: number; txn: number; boot: number };
+
+/** As lmdb-js has it: of the kernel's id, what comes before the first dash. */
+function bootId(): number {
+  try {
+    return Number.parseInt(readFileSync("/proc/sys/kernel/random/boot_id", "utf8"), 16);
+  } catch {
+    return 0;
+  }
+}
+
 export class LmdbFile {
   readonly #path: string;
   readonly #fd: number;
   readonly #size: number;
-  readonly #pageBytes: number;
-  readonly #root: number;
-  readonly #lastPage: number;
   readonly #oneMeta: boolean;
+  #tree: Meta;
+  /**
+   * The machine went down with commits that were not flushed: LMDB would go back to the last one
+   * that was, though newer ones may be whole.
+   */
+  readonly rebooted: boolean;
 
   constructor(path: string) {
     this.#path = path;
     this.#fd = openSync(path, "r");
     this.#size = fstatSync(this.#fd).size;
-    const metas = [0, 1].map((n) => this.#meta(n)).filter((m) => m !== null);
-    const newest = metas.sort((a, b) => b.txn - a.txn).at(0);
-    this.#oneMeta = metas.length === 1;
-    if (newest === undefined) {
+    const metas = [0, PAGE_BYTES].map((at) => this.#meta(at, true)).filter((m) => m !== null);
+    metas.sort((a, b) => b.txn - a.txn);
+    if (metas.length === 0) {
       closeSync(this.#fd);
       throw new MilepostError("damaged", `${path}: no valid meta page`);
     }
-    this.#pageBytes = newest.pageBytes;
-    this.#root = newest.root;
-    this.#lastPage = newest.lastPage;
+    this.#oneMeta = metas.length === 1;
+    this.#tree = metas[0];
+    this.rebooted = metas[0].unflushed && metas[0].boot !== bootId();
+    if (!this.rebooted) return;
+    // the newest commits may not have reached the disk: the newest tree that is there
+    const flushed = this.#meta(FLUSHED_META_AT, false);
+    for (const meta of flushed === null ? metas : [...metas, flushed]) {
+      this.#tree = meta;
+      if (this.structureDamage() === null) return;
+    }
   }
 
   /** Entries in order of their keys. What cannot be followed is told to `damaged` and left out. */
@@ -66,7 +92,7 @@ export class LmdbFile {
     for (const { key, page, at, bytes, flags } of this.#nodes((what) => (first ??= what))) {
       const inside =
         flags === BIG_DATA && at + 8 <= page.byteLength
-          ? Number(page.readBigUInt64LE(at)) * this.#pageBytes + HEAD_BYTES + bytes <= this.#size
+          ? Number(page.readBigUInt64LE(at)) * PAGE_BYTES + HEAD_BYTES + bytes <= this.#size
           : flags === 0 && at + bytes <= page.byteLength;
       if (!inside) first ??= `value of key ${key.toString("hex")}`;
     }
@@ -76,28 +102,26 @@ export class LmdbFile {
   *#nodes(damaged: (what: string) => void): Generator<LeafNode> {
     // the other one may have been the newer: its last commit is out of reach then
     if (this.#oneMeta) damaged("a meta page");
-    if (this.#root < NO_PAGE) yield* this.#page(this.#root, 0, damaged);
+    if (this.#tree.root < NO_PAGE) yield* this.#page(this.#tree.root, 0, damaged);
   }
 
   close(): void {
     closeSync(this.#fd);
   }
 
-  #meta(number: number) {
-    // both metas lie in the first pages; the page size is not known before they are read
-    const at = number * 4096;
-    const b = this.#read(at, 168);
-    if (b === null || b.readUInt32LE(24) !== MAGIC) return null;
-    if (b.readUInt32LE(28) !== DATA_FORMAT) {
+  #meta(at: number, marked: boolean): Meta | null {
+    const b = this.#read(at, META_BYTES);
+    if (b === null || (marked && b.readUInt32LE(24) !== MAGIC)) return null;
+    if (marked && b.readUInt32LE(28) !== DATA_FORMAT) {
       throw new MilepostError("newer_format", `${this.#path}: LMDB data format`);
     }
-    const pageBytes = b.readUInt32LE(48);
-    if (pageBytes !== 4096) return null;
+    if (b.readUInt32LE(48) !== PAGE_BYTES) return null;
     return {
-      pageBytes,
+      unflushed: (b.readUInt16LE(52) & OVERLAPPING_SYNC) !== 0,
       root: Number(b.readBigUInt64LE(136)),
       lastPage: Number(b.readBigUInt64LE(144)),
       txn: Number(b.readBigUInt64LE(152)),
+      boot: Number(b.readBigInt64LE(160)),
     };
   }
 
@@ -137,16 +161,16 @@ export class LmdbFile {
     if (flags === 0) return at + bytes > page.byteLength ? null : page.subarray(at, at + bytes);
     if (flags !== BIG_DATA || at + 8 > page.byteLength) return null;
     const first = Number(page.readBigUInt64LE(at));
-    const whole = this.#read(first * this.#pageBytes, HEAD_BYTES + bytes);
+    const whole = this.#read(first * PAGE_BYTES, HEAD_BYTES + bytes);
     if (whole === null || Number(whole.readBigUInt64LE(0)) !== first) return null;
-    const room = whole.readUInt32LE(20) * this.#pageBytes;
+    const room = whole.readUInt32LE(20) * PAGE_BYTES;
     if (whole.readUInt16LE(18) !== OVERFLOW || whole.byteLength > room) return null;
     return whole.subarray(HEAD_BYTES);
   }
 
   #pageAt(number: number): Buffer | null {
-    if (number > this.#lastPage) return null;
-    const page = this.#read(number * this.#pageBytes, this.#pageBytes);
+    if (number > this.#tree.lastPage) return null;
+    const page = this.#read(number * PAGE_BYTES, PAGE_BYTES);
     return page === null || Number(page.readBigUInt64LE(0)) !== number ? null : page;
   }
 

@@ -61,6 +61,9 @@ export type Bad = {
   batch: Uint8Array;
 };
 
+/** Not damage by itself, but LMDB would go back further than what is whole. */
+export const REBOOTED = "the machine went down before a flush";
+
 /** The smallest record there is: used only to bound how many a damaged batch can have held. */
 const RECORD_BYTES_MIN = 7;
 
@@ -80,6 +83,7 @@ export function readSlice(
   const headers: PartitionHeader[] = [];
   const file = new LmdbFile(path);
   try {
+    if (file.rebooted) damaged(REBOOTED);
     for (const { key, value } of file.entries(damaged)) {
       if (key[0] === KIND_META) {
         meta = decodeSealed<SliceMeta>(value);

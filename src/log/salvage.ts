@@ -10,7 +10,7 @@ import { keepRows, readHead } from "./commit-value.ts";
 import { syncDirectory } from "./environment.ts";
 import type { Environments } from "./environments.ts";
 import type { Manifest } from "./manifest.ts";
-import { readHeaders, readSlice, type Bad, type RecoveryReport } from "./recovery.ts";
+import { readHeaders, readSlice, REBOOTED, type Bad, type RecoveryReport } from "./recovery.ts";
 import { Slice } from "./slice.ts";
 import type { Topic } from "./topic.ts";
 
@@ -58,7 +58,7 @@ export function salvage(
     if ((bytes += left.byteLength) >= STEP_BYTES) flush();
   };
   const lost: string[] = [];
-  readSlice(slice.path, onValue, (what) => lost.push(what));
+  readSlice(slice.path, onValue, (what) => what !== REBOOTED && lost.push(what));
   flush();
   manifest.putSlice(topic.row.id, row);
   manifest.commit();

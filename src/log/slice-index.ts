@@ -14,13 +14,23 @@ export const CHUNK_ROWS = 408;
 
 export class PartitionIndex {
   count = 0;
-  base = new Float64Array(ROWS_MIN);
-  last = new Float64Array(ROWS_MIN);
-  maxTimestamp = new Float64Array(ROWS_MIN);
-  commit = new Uint32Array(ROWS_MIN);
-  value = new Uint32Array(ROWS_MIN);
-  position = new Uint32Array(ROWS_MIN);
-  length = new Uint32Array(ROWS_MIN);
+  base: Float64Array;
+  last: Float64Array;
+  maxTimestamp: Float64Array;
+  commit: Uint32Array;
+  value: Uint32Array;
+  position: Uint32Array;
+  length: Uint32Array;
+
+  constructor(rows = ROWS_MIN) {
+    this.base = new Float64Array(rows);
+    this.last = new Float64Array(rows);
+    this.maxTimestamp = new Float64Array(rows);
+    this.commit = new Uint32Array(rows);
+    this.value = new Uint32Array(rows);
+    this.position = new Uint32Array(rows);
+    this.length = new Uint32Array(rows);
+  }
 
   add(
     base: number,
@@ -78,7 +88,7 @@ export class PartitionIndex {
     const rows = u32(bytes, 4);
     if (bytes.byteLength !== CHUNK_HEAD_BYTES + rows * CHUNK_ROW_BYTES) return null;
     if (u32(bytes, 0) !== crc32c(bytes.subarray(4))) return null;
-    const index = new PartitionIndex();
+    const index = new PartitionIndex(rows);
     let at = CHUNK_HEAD_BYTES;
     for (let i = 0; i < rows; i++, at += CHUNK_ROW_BYTES) {
       const base = i64(bytes, at);

@@ -41,6 +41,8 @@ import type { AppendBatch } from "./types.ts";
 
 /** Address space only. The largest commit and the table come on top of the slice's limit. */
 const MAP_BYTES = 2 * limits.sliceBytesMax;
+/** Chunks of a sealed slice's table in memory, 16 KB each. */
+const CHUNKS_KEPT = 8;
 /** Bytes of table written in one step of sealing. */
 const SEAL_STEP_BYTES = 256 * 1024;
 
@@ -172,6 +174,11 @@ export class Slice {
       const loaded = this.#loadChunk(partition, offset);
       if (loaded === null) return null;
       index = loaded;
+      this.#chunks.delete(partition);
+      for (const other of this.#chunks.keys()) {
+        if (this.#chunks.size < CHUNKS_KEPT) break;
+        this.#chunks.delete(other);
+      }
       this.#chunks.set(partition, index);
     }
     return { index, row: index.find(offset) };

@@ -261,6 +261,43 @@ describe("the newest slice", () => {
     store.close();
   });
 
+  test.each([
+    ["all pages were written", 0],
+    ["the newest tree was not", 1],
+  ])("logged, and the machine went down: %s", (_, lost) => {
+    const dir = newDirectory();
+    let store = openStore(dir);
+    store.createTopic("t", 1, { "milepost.durability": "logged" });
+    for (let i = 0; i < 5; i++) appendOne(store, "t", 0, numbered(i, 3000));
+    store.close(); // flushes
+    store = openStore(dir);
+    for (let i = 5; i < 9; i++) appendOne(store, "t", 0, numbered(i, 3000));
+    const [file] = sliceFiles(dir, "t");
+    const bytes = readFileSync(file);
+    const manifest = readFileSync(join(dir, "meta.mdb"));
+    store.close();
+    // the file as it was before the second stop, under another boot id
+    for (const at of [0, 4096, 2048]) bytes[at + 160] ^= 0xff;
+    const metas = [0, 4096].map((at) => ({
+      txn: bytes.readBigUInt64LE(at + 152),
+      root: Number(bytes.readBigUInt64LE(at + 136)),
+    }));
+    metas.sort((a, b) => Number(b.txn - a.txn));
+    for (const { root } of metas.slice(0, lost)) bytes.fill(0, root * 4096, (root + 1) * 4096);
+    writeFileSync(file, bytes);
+    writeFileSync(join(dir, "meta.mdb"), manifest);
+
+    store = openStore(dir);
+    const offsets = readAll(store, "t", 0).map((r) => r.offset);
+    expect(offsets).toEqual(Array.from({ length: 9 - lost }, (_, i) => i));
+    expect(store.recovery).toMatchObject({ clean: false, cut: [], damaged: [] });
+    // written anew: LMDB by itself would go back to the last flush
+    expect(sliceFiles(dir, "t")).toMatchObject([expect.stringMatching(/\.1\.mdb$/)]);
+    expect(appendOne(store, "t", 0, numbered(9 - lost, 10))).toBe(9 - lost);
+    store.close();
+    expect(verifyDirectory(dir)).toEqual([]);
+  });
+
   test("a bit flipped anywhere: it starts with right bytes, or says what is damaged", () => {
     const dir = newDirectory();
     const file = open(dir);
