@@ -139,6 +139,8 @@ export class LogProducer {
 
   /** Makes room for what follows in one submission: `bytes` of keys and values in `records`. */
   take(bytes: number, records: number): void {
+    // a turn of the loop may read thousands of sockets: the log need not wait for its end
+    if (this.#open.refCount >= limits.recordsEager) this.#pump();
     if (!this.fits(bytes, records)) {
       this.#seal();
       if (!this.fits(bytes, records)) throw new Error(`${bytes} bytes do not fit a slab`);

@@ -74,6 +74,8 @@ export const limits = {
   slabsOverflowMax: 48,
   /** Slabs with the log thread at once: one being committed and one ready behind it. */
   slabsInFlightMax: 2,
+  /** Handed over before the loop turn ends: some 5 ms of a busy worker's reading. */
+  recordsEager: 512,
   /** QoS 0 is shed when fewer slabs than this are free, before anybody is paused. */
   slabsFreeShedBelow: 4,
   /** A batch of one partition is sealed at this size: well under max.message.bytes. */
