@@ -376,10 +376,15 @@ export class LogStore {
 
   /** Everything is on disk and marked as a clean stop. */
   close(): void {
-    for (const topic of this.#topics.values()) topic.flush();
-    this.#manifest.node.clean = true;
-    this.#manifest.putNode();
-    this.#manifest.commit();
+    try {
+      for (const topic of this.#topics.values()) topic.flush();
+      this.#manifest.node.clean = true;
+      this.#manifest.putNode();
+      this.#manifest.commit();
+    } catch (error) {
+      // no room for the mark: the next start sees an unclean stop, nothing is lost
+      if (!isDiskFull(error)) throw error;
+    }
     for (const topic of this.#topics.values()) topic.close();
     this.#environments.close();
     this.#manifest.close();

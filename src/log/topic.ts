@@ -26,6 +26,9 @@ import { TopicReader } from "./topic-reader.ts";
 import type { SliceMeta } from "./slice-header.ts";
 import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
 
+/** A roll costs some milliseconds: a tiny retention must not make every commit one. */
+const SLICE_BYTES_MIN = 1024 * 1024;
+const SLICE_MS_MIN = 1000;
 /** Bounds the index of the open slice to about 20 MB, however small its batches are. */
 const SLICE_BATCHES_MAX = 500_000;
 /** After compaction met damage or a full disk. */
@@ -85,13 +88,14 @@ export class Topic {
   get sliceBytes(): number {
     const { segmentBytes, retentionBytes } = this.settings;
     const tenth = (retentionBytes * this.partitions.length) / 10;
-    const kept = retentionBytes < 0 ? Infinity : Math.max(tenth, limits.valueBytes);
+    const kept = retentionBytes < 0 ? Infinity : Math.max(tenth, SLICE_BYTES_MIN);
     return Math.min(segmentBytes, kept, limits.sliceBytesMax);
   }
 
   get sliceMs(): number {
     const { segmentMs, retentionMs } = this.settings;
-    return retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+    const wanted = retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+    return Math.max(wanted, SLICE_MS_MIN);
   }
 
   sliceFile(row: SliceRow): string {
@@ -238,6 +242,7 @@ export class Topic {
       partitions.map((p) => p.end),
       now,
     );
+    for (const { producers } of partitions) producers.expire(now);
     const headers = partitions.map((p) => p.header());
     const path = this.sliceFile(sliceRow);
     const slice = Slice.create(path, sliceRow, this.meta(seq, now), headers, this.#on.environments);
@@ -265,10 +270,7 @@ export class Topic {
   /** Bounded housekeeping: tables of complete slices, rolls by time, retention. */
   tick(now: number): void {
     for (let step = this.slices.filter(isRolled).length; step > 0; step--) this.#sealStep();
-    if (mustRoll(this, now)) {
-      for (const log of this.partitions) log.producers.expire(now);
-      this.roll(now);
-    }
+    if (mustRoll(this, now)) this.roll(now);
     this.#compactStep(now);
     // a rewrite in progress reads the slices that retention would remove
     const count = this.#compaction === null ? removable(this, now) : 0;

@@ -73,7 +73,7 @@ export const topicSettings: Readonly<Record<string, Setting>> = {
   "replication.factor": number(1, 1, 1000),
   "retention.bytes": number(-1, -1),
   "retention.ms": number(7 * dayMs, -1),
-  "segment.bytes": number(gib, 64 * 1024),
+  "segment.bytes": number(gib, 16 * 1024),
   "segment.ms": number(7 * dayMs, 1),
   "unclean.leader.election.enable": oneOf("false", "true", "false"),
 };

@@ -1,6 +1,7 @@
 /**
  * Appends until it is killed. After each commit it writes a line for what was acknowledged:
- * partition, first offset, records, and the number the values carry.
+ * partition, first offset, records, and the number the values carry; for the compacted topic `c`
+ * partition, offset and key.
  */
 import { writeSync } from "node:fs";
 import { LogStore } from "../../src/log/store.ts";
@@ -19,6 +20,7 @@ if (store.topics().length === 0) {
     "retention.bytes": "100000",
     "milepost.durability": durability,
   });
+  store.createTopic("c", 2, { "cleanup.policy": "compact", "segment.bytes": "16384" });
 }
 writeSync(1, "ready\n");
 for (let commit = 0; ; commit++) {
@@ -30,13 +32,13 @@ for (let commit = 0; ; commit++) {
     const records = Array.from({ length: count }, () => ({ key: "k", value }));
     return { append: toAppend("t", random(4), batchOf(records)), count, value };
   });
-  store.append(
-    batches.map((b) => b.append),
-    now,
-  );
+  const key = `k${random(20)}`;
+  const keyed = toAppend("c", random(2), batchOf([{ key, value: "x".repeat(random(2000)) }]));
+  store.append([...batches.map((b) => b.append), keyed], now);
   const lines = batches.map(({ append: a, count, value }, i) => {
     return `${a.partition} ${a.baseOffset} ${count} ${value.split("-").slice(0, 3).join("-")} ${i}`;
   });
+  lines.push(`c ${keyed.partition} ${keyed.baseOffset} ${key}`);
   writeSync(1, lines.join("\n") + "\n");
   if (random(3) === 0) store.tick(now);
 }

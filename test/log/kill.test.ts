@@ -33,13 +33,20 @@ test.each(["flushed", "logged"])(
       "milepost.durability": durability,
     });
     appendOne(store, "t", 4, batchOf([{ key: "idle", value: "once" }]), Date.now());
+    store.createTopic("c", 2, { "cleanup.policy": "compact", "segment.bytes": "16384" });
     store.close();
 
+    const newest = new Map<string, number>();
     const acknowledged = new Map<string, string>();
     for (let round = 0; round < 5; round++) {
       const lines = await runAndKill(dir, 17 + round * 101, durability);
       expect(lines.length).toBeGreaterThan(0);
       for (const line of lines) {
+        if (line.startsWith("c ")) {
+          const [, p, offset, key] = line.split(" ");
+          newest.set(`${p}/${key}`, Number(offset));
+          continue;
+        }
         const [partition, base, count, value] = line.split(" ");
         for (let i = 0; i < Number(count); i++) {
           const place = `${partition}/${Number(base) + i}`;
@@ -61,6 +68,13 @@ test.each(["flushed", "logged"])(
           const [p, offset] = place.split("/").map(Number);
           if (p !== partition || offset < start) continue;
           expect(records.get(offset)?.startsWith(`${value}-`), place).toBe(true);
+        }
+      }
+      for (const p of [0, 1]) {
+        const found = new Map(readAll(store, "c", p).map((r) => [text(r.key), r.offset]));
+        for (const [place, offset] of newest) {
+          const [partition, key] = place.split("/");
+          if (Number(partition) === p) expect(found.get(key)).toBeGreaterThanOrEqual(offset);
         }
       }
       const idle = store.describe("t")[4];

@@ -31,7 +31,7 @@ describe("settings", () => {
   test.each([
     ["retention.ms", "-2", "expected a whole number of at least -1"],
     ["retention.ms", "1e3", "expected a whole number"],
-    ["segment.bytes", "100", "expected a whole number of at least 65536"],
+    ["segment.bytes", "100", "expected a whole number of at least 16384"],
     ["max.message.bytes", "999999999", "from 1024 to 16777216"],
     ["cleanup.policy", "forget", "expected one of delete, compact"],
     ["milepost.key", "h3:16", "expected driver, or h3:"],
