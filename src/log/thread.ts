@@ -216,8 +216,10 @@ export class LogThread {
         client.topics.add(args[0] as string);
         return undefined;
       case "createTopic":
+        this.#checkIngest(args[0] as string, args[2] as Record<string, string>);
         return this.#changed(store.createTopic(...(args as Parameters<LogStore["createTopic"]>)));
       case "alterTopic":
+        this.#checkIngest(args[0] as string, args[1] as Record<string, string | null>);
         return this.#changed(store.alterTopic(...(args as Parameters<LogStore["alterTopic"]>)));
       case "addPartitions":
         return this.#changed(
@@ -226,6 +228,26 @@ export class LogThread {
       case "deleteTopic":
         return this.#changed(store.deleteTopic(args[0] as string));
     }
+  }
+
+  /**
+   * What workers write must fit: a slab holds the largest frame once for each topic that takes
+   * it, and a batch of theirs must not be larger than its topic allows.
+   */
+  #checkIngest(name: string, config: Record<string, string | null>): void {
+    const topics = this.#store.topics();
+    const all = { ...topics.find((t) => t.name === name)?.config, ...config };
+    const from = all["milepost.from"] ?? "";
+    if (from === "" && name !== "rejects" && name !== "commands") return;
+    const bytes = Number(all["max.message.bytes"] ?? limits.messageBytesMax);
+    if (bytes < limits.ingestBatchBytesMax) {
+      const detail = `max.message.bytes=${bytes}: devices' batches in ${name} may have`;
+      throw new MilepostError("invalid_config", `${detail} ${limits.ingestBatchBytesMax}`);
+    }
+    const others = topics.filter((t) => t.name !== name && t.config["milepost.from"] === from);
+    if (from === "" || others.length < limits.ingestTopicsMax) return;
+    const detail = `at most ${limits.ingestTopicsMax} topics with milepost.from=${from}`;
+    throw new MilepostError("policy", detail);
   }
 
   #changed<T>(result: T): T {

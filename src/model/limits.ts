@@ -81,6 +81,8 @@ export const limits = {
   /** A batch of one partition is sealed at this size: well under max.message.bytes. */
   batchBytesMax: 256 * 1024,
   batchRecordsMax: 16_384,
+  /** The largest batch a worker makes: one record of the largest frame, or a batch just full. */
+  ingestBatchBytesMax: 288 * 1024,
 
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
