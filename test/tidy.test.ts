@@ -50,9 +50,6 @@ const homes: Record<string, string[]> = {
   zod: ["config"],
 };
 
-/** Files of src/ that may be longer than 350 lines, and why they are one thing. */
-const longFiles: Record<string, string> = {};
-
 const tracked = execFileSync("git", ["ls-files", "-co", "--exclude-standard"], { cwd: root })
   .toString()
   .split("\n")
@@ -133,10 +130,8 @@ test("lines have at most 100 columns", () => {
 test("a file of src/ has at most 350 lines", () => {
   const long = sources
     .map((file) => ({ file, lines: text(file).split("\n").length - 1 }))
-    .filter(({ file, lines }) => lines > 350 && !(file in longFiles));
+    .filter(({ lines }) => lines > 350);
   expect(long).toEqual([]);
-  const gone = Object.keys(longFiles).filter((file) => text(file).split("\n").length <= 351);
-  expect(gone, "no longer long").toEqual([]);
 });
 
 test("no utils, and no barrel files", () => {

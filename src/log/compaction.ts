@@ -15,8 +15,8 @@ import { filterBatch } from "../batch/filter.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { limits } from "../model/limits.ts";
 import type { Environments } from "./environments.ts";
-import type { Manifest } from "./manifest.ts";
-import { emptyRow, Slice } from "./slice.ts";
+import { emptyRow, type Manifest } from "./manifest.ts";
+import { Slice } from "./slice.ts";
 import type { Topic } from "./topic.ts";
 import type { AppendBatch } from "./types.ts";
 

@@ -109,3 +109,13 @@ export function isDiskFull(error: unknown): boolean {
     code === 28 || code === "ENOSPC" || code === -30792 || /no space left/i.test(message ?? "")
   );
 }
+
+/** A full disk as the error that clients know; it leaves everything as it was. */
+export function orDiskFull<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    if (isDiskFull(error)) throw new MilepostError("disk_full");
+    throw error;
+  }
+}

@@ -45,6 +45,25 @@ export type SliceRow = {
   bytes: number[];
 };
 
+/** Of a slice that begins now. */
+export function emptyRow(seq: number, flushed: boolean, starts: number[], nowMs: number): SliceRow {
+  return {
+    seq,
+    generation: 0,
+    state: "open",
+    flushed,
+    compacted: false,
+    createdMs: nowMs,
+    firstAppendMs: 0,
+    newestAppendMs: 0,
+    batches: 0,
+    starts,
+    ends: [...starts],
+    maxTimestamps: starts.map(() => -1),
+    bytes: starts.map(() => 0),
+  };
+}
+
 export type NodeRow = {
   format: number;
   nodeId: string;

@@ -9,6 +9,8 @@
  *
  * The files are read page by page (`lmdb-file.ts`): LMDB only ever opens what proved sound.
  */
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import {
   baseOffset,
   lastOffsetDelta,
@@ -239,4 +241,32 @@ function keepDamage(topic: Topic, { row, batch }: Bad, damaged: Damage[]): void 
   const most = Math.ceil(row.length / RECORD_BYTES_MIN);
   log.end = row.baseOffset + (plausible ? Math.min(recordCount(batch), most) : most);
   damaged.push(place(topic, row.partition, row.baseOffset));
+}
+
+/** Files that are not listed were never acknowledged from, or are replaced or expired. */
+export function removeStray(topicsDir: string, topics: Iterable<Topic>): void {
+  const live = new Map([...topics].map((t) => [t.row.dir, t]));
+  for (const dir of readdirSync(topicsDir)) {
+    const topic = live.get(dir);
+    if (topic === undefined) {
+      rmSync(join(topicsDir, dir), { recursive: true });
+      continue;
+    }
+    const listed = new Set(topic.slices.map((s) => s.path));
+    for (const file of readdirSync(join(topicsDir, dir))) {
+      const path = join(topicsDir, dir, file);
+      if (!listed.has(path.replace(/-lock$/, ""))) rmSync(path);
+    }
+  }
+}
+
+/** What an operator should read. */
+export function report(recovery: RecoveryReport, log: (line: string) => void): void {
+  for (const c of recovery.cut) {
+    const what = c.from < 0 ? "a value" : `${c.topic}/${c.partition} offsets ${c.from}-${c.to}`;
+    log(`recovery cut ${what} of ${c.topic} (${c.bytes} bytes), kept in ${c.file}`);
+  }
+  for (const d of recovery.damaged) {
+    log(`damaged: ${d.topic}/${d.partition} at offset ${d.offset} in ${d.place}`);
+  }
 }

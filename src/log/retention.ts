@@ -1,18 +1,35 @@
 /**
- * Which slices of a topic may go: whole ones, from the oldest on, never the open one. The slice
- * after a deleted one carries all state in its headers, which were on disk before its first
- * append.
+ * When a slice is complete, and which slices of a topic may go: whole ones, from the oldest on,
+ * never the open one. The slice after a deleted one carries all state in its headers, which were
+ * on disk before its first append.
  */
+import { limits } from "../model/limits.ts";
 import type { Topic } from "./topic.ts";
 
+/** A roll costs some milliseconds: a tiny retention must not make every commit one. */
+const SLICE_BYTES_MIN = 1024 * 1024;
+const SLICE_MS_MIN = 1000;
+/** Bounds the index of the open slice to about 20 MB, however small its batches are. */
+const SLICE_BATCHES_MAX = 500_000;
 /** Files unlinked in one step: each may be a quarter of a gigabyte. */
 const SLICES_PER_STEP = 4;
+
+/** Whether the open slice has no room for a commit of so many bytes, or no time. */
+export function isFull(topic: Topic, bytes: number, nowMs: number): boolean {
+  const { row } = topic.open;
+  if (row.batches === 0) return false;
+  return (
+    topic.open.bytes + bytes > sliceBytes(topic) ||
+    row.batches > SLICE_BATCHES_MAX ||
+    nowMs - row.firstAppendMs > sliceMs(topic)
+  );
+}
 
 /** An open slice that is too old, or expired as a whole, has to be rolled first. */
 export function mustRoll(topic: Topic, nowMs: number): boolean {
   const { row } = topic.open;
   if (row.batches === 0) return false;
-  return nowMs - row.firstAppendMs > topic.sliceMs || expired(topic, row.newestAppendMs, nowMs);
+  return nowMs - row.firstAppendMs > sliceMs(topic) || expired(topic, row.newestAppendMs, nowMs);
 }
 
 /** How many of the oldest slices go now. */
@@ -37,4 +54,18 @@ export function removable(topic: Topic, nowMs: number): number {
 function expired(topic: Topic, newestAppendMs: number, nowMs: number): boolean {
   const { delete: deletes, retentionMs } = topic.settings;
   return deletes && retentionMs >= 0 && newestAppendMs + retentionMs < nowMs;
+}
+
+/** A slice's limit in bytes: a tenth of what is kept, so that retention goes in tenths. */
+function sliceBytes({ settings, partitions }: Topic): number {
+  const { segmentBytes, retentionBytes } = settings;
+  const tenth = (retentionBytes * partitions.length) / 10;
+  const kept = retentionBytes < 0 ? Infinity : Math.max(tenth, SLICE_BYTES_MIN);
+  return Math.min(segmentBytes, kept, limits.sliceBytesMax);
+}
+
+function sliceMs({ settings }: Topic): number {
+  const { segmentMs, retentionMs } = settings;
+  const wanted = retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+  return Math.max(wanted, SLICE_MS_MIN);
 }

@@ -313,24 +313,6 @@ export class Slice {
   }
 }
 
-export function emptyRow(seq: number, flushed: boolean, starts: number[], nowMs: number): SliceRow {
-  return {
-    seq,
-    generation: 0,
-    state: "open",
-    flushed,
-    compacted: false,
-    createdMs: nowMs,
-    firstAppendMs: 0,
-    newestAppendMs: 0,
-    batches: 0,
-    starts,
-    ends: [...starts],
-    maxTimestamps: starts.map(() => -1),
-    bytes: starts.map(() => 0),
-  };
-}
-
 // one thread writes, so one set of scratch space serves all slices
 let lengths = new Uint32Array(1024);
 let scratch = Buffer.allocUnsafeSlow(4 * limits.valueBytes);

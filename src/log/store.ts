@@ -19,10 +19,17 @@ import {
   validateTopicName,
 } from "../model/topic-config.ts";
 import { DiskWatermark } from "./disk-watermark.ts";
-import { isDiskFull, syncDirectory } from "./environment.ts";
+import { isDiskFull, orDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
-import { recoverOpen, recoverRolled, type Bad, type RecoveryReport } from "./recovery.ts";
+import {
+  recoverOpen,
+  recoverRolled,
+  removeStray,
+  report,
+  type Bad,
+  type RecoveryReport,
+} from "./recovery.ts";
 import { salvage } from "./salvage.ts";
 import { Slice } from "./slice.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
@@ -43,7 +50,6 @@ export class LogStore {
   readonly recovery: RecoveryReport;
   readonly #dir: string;
   readonly #disk: DiskWatermark;
-  readonly #log: (line: string) => void;
   readonly #defaults: Record<string, string>;
   readonly #manifest: Manifest;
   readonly #environments = new Environments(limits.slicesOpenMax);
@@ -60,7 +66,6 @@ export class LogStore {
   private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
     const started = performance.now();
     this.#dir = dir;
-    this.#log = log;
     this.#defaults = durability === undefined ? {} : { "milepost.durability": durability };
     const topicsDir = join(dir, "topics");
     const manifestPath = join(dir, "meta.mdb");
@@ -78,17 +83,13 @@ export class LogStore {
     this.#manifest.putNode();
     this.#manifest.commit();
     const { epoch } = node;
-    this.#on = {
-      dir: topicsDir,
-      manifest: this.#manifest,
-      environments: this.#environments,
-      epoch,
-    };
+    const environments = this.#environments;
+    this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch };
     this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [] };
     for (const row of this.#manifest.topics.values()) this.#recover(row, now);
-    this.#removeStray(topicsDir);
+    removeStray(topicsDir, this.#topics.values());
     this.recovery.ms = Math.round(performance.now() - started);
-    this.#report();
+    report(this.recovery, log);
     this.#disk.check(now);
   }
 
@@ -124,33 +125,6 @@ export class LogStore {
     return salvage(topic, slice, cut, { ...this.#on, aside }, this.recovery);
   }
 
-  /** Files that are not listed were never acknowledged from, or are replaced or expired. */
-  #removeStray(topicsDir: string): void {
-    const live = new Map([...this.#topics.values()].map((t) => [t.row.dir, t]));
-    for (const dir of readdirSync(topicsDir)) {
-      const topic = live.get(dir);
-      if (topic === undefined) {
-        rmSync(join(topicsDir, dir), { recursive: true });
-        continue;
-      }
-      const listed = new Set(topic.slices.map((s) => s.path));
-      for (const file of readdirSync(join(topicsDir, dir))) {
-        const path = join(topicsDir, dir, file);
-        if (!listed.has(path.replace(/-lock$/, ""))) rmSync(path);
-      }
-    }
-  }
-
-  #report(): void {
-    for (const c of this.recovery.cut) {
-      const what = c.from < 0 ? "a value" : `${c.topic}/${c.partition} offsets ${c.from}-${c.to}`;
-      this.#log(`recovery cut ${what} of ${c.topic} (${c.bytes} bytes), kept in ${c.file}`);
-    }
-    for (const d of this.recovery.damaged) {
-      this.#log(`damaged: ${d.topic}/${d.partition} at offset ${d.offset} in ${d.place}`);
-    }
-  }
-
   /** False while the disk is below its watermark. */
   get writable(): boolean {
     return this.#disk.writable;
@@ -182,7 +156,7 @@ export class LogStore {
     const dir = `${name.slice(0, 200)}-${id.slice(0, 8)}`;
     const row: TopicRow = { name, id, partitions, config, dir, nextSeq: 1, skips: [] };
     const topic = new Topic(row, effectiveConfig(config, this.#defaults), this.#on);
-    this.#orDiskFull(() => {
+    orDiskFull(() => {
       mkdirSync(join(this.#on.dir, dir));
       syncDirectory(this.#on.dir);
       topic.createFirst(Date.now());
@@ -194,7 +168,7 @@ export class LogStore {
 
   deleteTopic(name: string): void {
     const topic = this.#topic(name);
-    this.#orDiskFull(() => {
+    orDiskFull(() => {
       this.#manifest.removeTopic(topic.row.id);
       for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
       this.#manifest.commit();
@@ -216,7 +190,7 @@ export class LogStore {
         changed[setting] = value;
       }
     }
-    this.#orDiskFull(() => {
+    orDiskFull(() => {
       this.#manifest.putTopic({ ...topic.row, config: changed });
       this.#manifest.commit();
     });
@@ -225,7 +199,7 @@ export class LogStore {
     topic.settings = logSettings(topic.config);
     // a file is of one level from its first byte
     if (topic.open.row.flushed !== topic.settings.flushed) {
-      this.#orDiskFull(() => topic.roll(Date.now()));
+      orDiskFull(() => topic.roll(Date.now()));
     }
     return topic.info;
   }
@@ -238,7 +212,7 @@ export class LogStore {
       throw new MilepostError("invalid_partitions", detail);
     }
     this.#checkPartitions(total - partitions);
-    this.#orDiskFull(() => topic.addPartitions(total));
+    orDiskFull(() => topic.addPartitions(total));
     return topic.info;
   }
 
@@ -266,15 +240,6 @@ export class LogStore {
     for (const topic of this.#topics.values()) total += topic.partitions.length;
     if (total > limits.partitionsMax) {
       throw new MilepostError("policy", `at most ${limits.partitionsMax} partitions`);
-    }
-  }
-
-  #orDiskFull<T>(body: () => T): T {
-    try {
-      return body();
-    } catch (error) {
-      if (isDiskFull(error)) throw new MilepostError("disk_full");
-      throw error;
     }
   }
 
@@ -329,12 +294,12 @@ export class LogStore {
 
   /** Moves the start of a partition; returns the start. `before` -1: to the high watermark. */
   deleteRecords(topic: string, partition: number, before: number): number {
-    return this.#orDiskFull(() => this.#topic(topic).deleteRecords(partition, before));
+    return orDiskFull(() => this.#topic(topic).deleteRecords(partition, before));
   }
 
   /** See `Topic.skipDamage`; on disk when it returns. */
   skipDamage(topic: string, partition: number, offset: number | null) {
-    return this.#orDiskFull(() => this.#topic(topic).skipDamage(partition, offset));
+    return orDiskFull(() => this.#topic(topic).skipDamage(partition, offset));
   }
 
   // --- housekeeping -------------------------------------------------------------------------
@@ -353,23 +318,13 @@ export class LogStore {
   }
 
   metrics() {
-    const partitions = [];
-    const topics = [];
-    let slices = 0;
-    for (const topic of this.#topics.values()) {
-      topics.push({ topic: topic.row.name, bytes: topic.bytes });
-      slices += topic.slices.length;
-      for (const s of topic.state()) {
-        const { partition, start, end, highWatermark, bytes } = s;
-        partitions.push({ topic: topic.row.name, partition, start, end, highWatermark, bytes });
-      }
-    }
+    const topics = [...this.#topics.values()];
     return {
-      partitions,
-      topics,
+      partitions: topics.flatMap((t) => t.state().map((s) => ({ topic: t.row.name, ...s }))),
+      topics: topics.map((t) => ({ topic: t.row.name, bytes: t.bytes })),
+      slices: topics.reduce((sum, t) => sum + t.slices.length, 0),
       commits: this.#commits,
       bytesWritten: this.#bytesWritten,
-      slices,
       environments: this.#environments.size + this.#topics.size,
     };
   }

@@ -13,24 +13,25 @@ import {
 } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
-import { limits } from "../model/limits.ts";
 import { logSettings, type LogSettings } from "../model/topic-config.ts";
 import { compact, compactable } from "./compaction.ts";
 import { isDiskFull } from "./environment.ts";
 import type { Environments } from "./environments.ts";
-import { FORMAT, sliceFile, type Manifest, type SliceRow, type TopicRow } from "./manifest.ts";
+import {
+  emptyRow,
+  FORMAT,
+  sliceFile,
+  type Manifest,
+  type SliceRow,
+  type TopicRow,
+} from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
-import { mustRoll, removable } from "./retention.ts";
-import { emptyRow, Slice } from "./slice.ts";
+import { isFull, mustRoll, removable } from "./retention.ts";
+import { Slice } from "./slice.ts";
 import { TopicReader } from "./topic-reader.ts";
 import type { SliceMeta } from "./slice-header.ts";
 import type { AppendBatch, PartitionState, TopicInfo } from "./types.ts";
 
-/** A roll costs some milliseconds: a tiny retention must not make every commit one. */
-const SLICE_BYTES_MIN = 1024 * 1024;
-const SLICE_MS_MIN = 1000;
-/** Bounds the index of the open slice to about 20 MB, however small its batches are. */
-const SLICE_BATCHES_MAX = 500_000;
 /** After compaction met damage or a full disk. */
 const COMPACT_AGAIN_MS = 10 * 60_000;
 
@@ -82,20 +83,6 @@ export class Topic {
     let bytes = 0;
     for (const slice of this.slices) bytes += slice.bytes;
     return bytes;
-  }
-
-  /** A slice's limit in bytes: a tenth of what is kept, so that retention goes in tenths. */
-  get sliceBytes(): number {
-    const { segmentBytes, retentionBytes } = this.settings;
-    const tenth = (retentionBytes * this.partitions.length) / 10;
-    const kept = retentionBytes < 0 ? Infinity : Math.max(tenth, SLICE_BYTES_MIN);
-    return Math.min(segmentBytes, kept, limits.sliceBytesMax);
-  }
-
-  get sliceMs(): number {
-    const { segmentMs, retentionMs } = this.settings;
-    const wanted = retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
-    return Math.max(wanted, SLICE_MS_MIN);
   }
 
   sliceFile(row: SliceRow): string {
@@ -180,7 +167,7 @@ export class Topic {
     let bytes = 0;
     for (const b of batches) bytes += b.bytes.byteLength;
     try {
-      if (this.#mustRoll(bytes, now)) this.roll(now);
+      if (isFull(this, bytes, now)) this.roll(now);
       this.open.append(batches, now);
     } catch (error) {
       for (const b of batches.concat(duplicates)) {
@@ -197,16 +184,6 @@ export class Topic {
       log.commit();
     }
     return bytes;
-  }
-
-  #mustRoll(bytes: number, now: number): boolean {
-    const { open } = this;
-    if (open.row.batches === 0) return false;
-    return (
-      open.bytes + bytes > this.sliceBytes ||
-      open.row.batches > SLICE_BATCHES_MAX ||
-      now - open.row.firstAppendMs > this.sliceMs
-    );
   }
 
   // --- slices -------------------------------------------------------------------------------
@@ -236,12 +213,8 @@ export class Topic {
     const { row, partitions } = this;
     const seq = row.nextSeq;
     const { flushed } = this.settings;
-    const sliceRow = emptyRow(
-      seq,
-      flushed,
-      partitions.map((p) => p.end),
-      now,
-    );
+    const starts = partitions.map((p) => p.end);
+    const sliceRow = emptyRow(seq, flushed, starts, now);
     for (const { producers } of partitions) producers.expire(now);
     const headers = partitions.map((p) => p.header());
     const path = this.sliceFile(sliceRow);
@@ -255,16 +228,9 @@ export class Topic {
 
   meta(seq: number, now: number): SliceMeta {
     const { name, id, partitions, config } = this.row;
-    return {
-      format: FORMAT,
-      topic: name,
-      topicId: id,
-      partitions,
-      seq,
-      flushed: this.settings.flushed,
-      createdMs: now,
-      config,
-    };
+    const { flushed } = this.settings;
+    const topic = { topic: name, topicId: id, partitions, config };
+    return { format: FORMAT, ...topic, seq, flushed, createdMs: now };
   }
 
   /** Bounded housekeeping: tables of complete slices, rolls by time, retention. */
