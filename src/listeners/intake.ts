@@ -84,6 +84,7 @@ export class WorkerIntake implements Intake {
       // a single ping; an array and what is neither goes the slower way
       if (b[start] === 0x7b) {
         holder.memory ??= new DriverMemory();
+        this.#producer.relieve();
         this.#take(end - start, 1);
         const first = this.#producer.nextRef;
         const now = Date.now();
@@ -141,6 +142,7 @@ export class WorkerIntake implements Intake {
   #pings(bytes: Uint8Array, source: Source, ndjson: boolean, done: Done): void {
     const now = Date.now();
     const frame = this.#frame;
+    this.#producer.relieve();
     const parts = new Parts(done, this.metrics.acks[source.transport]);
     const fault = frame.split(bytes, 0, bytes.length, ndjson);
     if (fault !== null) return done(null, fault);

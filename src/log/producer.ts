@@ -137,10 +137,16 @@ export class LogProducer {
     return used + need <= limits.slabBytes && batches + records <= SLAB_BATCHES_MAX;
   }
 
+  /**
+   * Before a body: what is there goes to the log when it is much, since a turn of the loop may
+   * read thousands of sockets. Never inside a body: its pings would part from who waits for them.
+   */
+  relieve(): void {
+    if (this.#open.refCount >= limits.recordsEager) this.#pump();
+  }
+
   /** Makes room for what follows in one submission: `bytes` of keys and values in `records`. */
   take(bytes: number, records: number): void {
-    // a turn of the loop may read thousands of sockets: the log need not wait for its end
-    if (this.#open.refCount >= limits.recordsEager) this.#pump();
     if (!this.fits(bytes, records)) {
       this.#seal();
       if (!this.fits(bytes, records)) throw new Error(`${bytes} bytes do not fit a slab`);
