@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { LogProducer, Refusal, Submission, Waiter } from "../log/producer.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import type { Done, FrameResult, Rejection } from "./intake-types.ts";
@@ -18,6 +19,7 @@ export class Parts implements Waiter {
   #item = 0;
   #first = 0;
   #producer: LogProducer | null = null;
+  #submission: Submission | null = null;
   #copies = 0;
   #rejectCopies = 0;
 
@@ -29,6 +31,7 @@ export class Parts implements Waiter {
   begin(producer: LogProducer, routes: Routes): void {
     if (this.#open !== null) return;
     this.#producer = producer;
+    this.#submission = producer.open;
     this.#open = [];
     this.#first = producer.nextRef;
     this.#copies = routes.positions.length;
@@ -50,6 +53,8 @@ export class Parts implements Waiter {
   /** What follows goes into another submission. */
   cut(): void {
     if (this.#open === null) return;
+    // else the answer would speak of somebody else's records
+    assert(this.#producer?.open === this.#submission, "a part in two submissions");
     this.#parts.push(this.#open);
     this.#producer?.wait(this, this.#parts.length - 1, this.#first);
     this.#open = null;

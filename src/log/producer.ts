@@ -214,6 +214,11 @@ export class LogProducer {
     open.waiters[open.waiterCount++] = waiter;
   }
 
+  /** The one that takes what is appended now. */
+  get open(): Submission {
+    return this.#open;
+  }
+
   /** Number of the next ref: what `wait` calls `first`. */
   get nextRef(): number {
     return this.#open.refCount;
