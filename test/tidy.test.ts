@@ -42,7 +42,6 @@ const homes: Record<string, string[]> = {
   commander: ["cli"],
   "h3-js": ["partitions", "live"],
   lmdb: ["log"],
-  pino: ["node"],
   "smol-toml": ["config"],
   snappyjs: ["batch"],
   "uws-glibc-2.27": ["lib"],
