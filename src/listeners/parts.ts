@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import type { LogProducer, Refusal, Submission, Waiter } from "../log/producer.ts";
+import type { LogProducer } from "../log/producer.ts";
+import type { Refusal, Submission, Waiter } from "../log/submission.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import type { Done, FrameResult, Rejection } from "./intake-types.ts";
 import type { Routes } from "./routes.ts";

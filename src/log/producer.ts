@@ -14,70 +14,13 @@ import type { MessagePort } from "node:worker_threads";
 import { BatchBuilder } from "../batch/builder.ts";
 import { limits } from "../model/limits.ts";
 import { Slab, SLAB_BATCHES_MAX } from "./slab.ts";
-
-/** Whoever is told what became of a send. `refusal` is null when it is in the log at its level. */
-export interface Waiter {
-  settle(tag: number, submission: Submission | null, first: number, refusal: Refusal | null): void;
-}
-export type Refusal = "disk_full" | "timeout" | "topic_missing" | "io" | "shutdown";
-
-const REFUSALS: readonly Refusal[] = ["disk_full", "timeout", "topic_missing", "io", "shutdown"];
-export const refusalIndex = (code: string): number => {
-  const i = REFUSALS.indexOf(code as Refusal);
-  return i < 0 ? REFUSALS.indexOf("io") : i;
-};
+import { refusalOf, Submission, type Refusal, type Waiter } from "./submission.ts";
 
 type Lane = { builder: BatchBuilder; topic: number; partition: number; batch: number };
 
 /** Header of a batch and what a record costs beside its key, value and headers, at the most. */
 const BATCH_OVERHEAD = 64;
 const RECORD_OVERHEAD = 40;
-
-export class Submission {
-  slab: Slab;
-  slabIndex: number;
-  openedMs = 0;
-  bytes = 0;
-  batches = 0;
-  /** Bytes of sealed batches in the slab. */
-  written = 0;
-  settled = false;
-  failed = false;
-  /** Where each record went: batch and index in the batch, two words a record. */
-  refs = new Int32Array(1024);
-  refCount = 0;
-  waiters: Waiter[] = [];
-  /** Per waiter: its tag and the first of its refs; they end where the next waiter's begin. */
-  tags = new Int32Array(1024);
-  waiterCount = 0;
-
-  constructor(slab: Slab, slabIndex: number) {
-    this.slab = slab;
-    this.slabIndex = slabIndex;
-  }
-
-  get empty(): boolean {
-    return this.refCount === 0 && this.waiterCount === 0;
-  }
-  partitionOf(ref: number): number {
-    return this.slab.partitionOf(this.refs[ref * 2]);
-  }
-  offsetOf(ref: number): number {
-    return this.slab.baseOffsetOf(this.refs[ref * 2]) + this.refs[ref * 2 + 1];
-  }
-
-  reset(): void {
-    this.bytes = 0;
-    this.batches = 0;
-    this.written = 0;
-    this.settled = false;
-    this.failed = false;
-    this.refCount = 0;
-    this.waiters.length = 0;
-    this.waiterCount = 0;
-    this.slab.batches = 0;
-  }
-}
 
 export type ProducerEvents = {
   onPause(): void;
@@ -336,14 +279,6 @@ export class LogProducer {
     (this.#lanes[topic] ??= [])[partition] = lane;
     return lane;
   }
-}
-
-function refusalOf(s: Submission, from: number, to: number): Refusal | null {
-  for (let r = from; r < to; r++) {
-    const error = s.slab.errorOf(s.refs[r * 2]);
-    if (error >= 0) return REFUSALS[error];
-  }
-  return null;
 }
 
 function grown(words: Int32Array): Int32Array<ArrayBuffer> {

@@ -15,7 +15,7 @@ import type {
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
-import { refusalIndex } from "./producer.ts";
+import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
 import type { AppendBatch } from "./types.ts";

@@ -6,7 +6,7 @@
  * own, so a packet for one side waits while the other still owes an acknowledgement.
  */
 import type { DriverMemory } from "../../codec/driver-memory.ts";
-import type { Refusal, Submission, Waiter } from "../../log/producer.ts";
+import type { Refusal, Submission, Waiter } from "../../log/submission.ts";
 import { limits } from "../../model/limits.ts";
 import type { Holder, Release } from "../intake-types.ts";
 import type { AckTarget } from "./acks.ts";
