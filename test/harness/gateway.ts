@@ -17,8 +17,10 @@ export type GatewayOptions = {
 const READY = /^milepost ready (\{.*\})$/m;
 const launcher = new URL("../../bin/milepost", import.meta.url).pathname;
 const running = new Set<ChildProcess>();
+const made = new Set<string>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
+  for (const dir of made) rmSync(dir, { recursive: true, force: true });
 });
 
 export class Gateway {
@@ -32,6 +34,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options;
     this.dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "milepost-test-"));
+    if (options.dataDir === undefined) made.add(this.dataDir);
     this.ports = options.ports ?? this.ports;
   }
 
