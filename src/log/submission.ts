@@ -25,7 +25,6 @@ export class Submission {
   /** Bytes of sealed batches in the slab. */
   written = 0;
   settled = false;
-  failed = false;
   /** Where each record went: batch and index in the batch, two words a record. */
   refs = new Int32Array(1024);
   refCount = 0;
@@ -54,7 +53,6 @@ export class Submission {
     this.batches = 0;
     this.written = 0;
     this.settled = false;
-    this.failed = false;
     this.refCount = 0;
     this.waiters.length = 0;
     this.waiterCount = 0;
