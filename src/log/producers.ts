@@ -20,7 +20,8 @@ export const sequenceAfter = (sequence: number, records: number): number =>
 
 export class Producers {
   readonly #rows = new Map<number, ProducerRow>();
-  #undo: (() => void)[] = [];
+  /** What the open transaction changed, as it was before; undefined: it was not there. */
+  readonly #before = new Map<number, ProducerRow | undefined>();
 
   get size(): number {
     return this.#rows.size;
@@ -56,20 +57,27 @@ export class Producers {
     const kept = before !== undefined && before.epoch === epoch ? before.batches : [];
     const batches = kept.slice(1 - limits.producerBatchesKept);
     batches.push([first, sequenceAfter(first, lastOffsetDelta(batch)), offset]);
+    if (!this.#before.has(id)) this.#before.set(id, before);
+    // the one used last stands last
+    this.#rows.delete(id);
     this.#rows.set(id, { id, epoch, usedMs: nowMs, batches });
-    this.#undo.push(() => {
-      if (before === undefined) this.#rows.delete(id);
-      else this.#rows.set(id, before);
-    });
   }
 
   commit(): void {
-    if (this.#undo.length > 0) this.#undo = [];
+    if (this.#before.size === 0) return;
+    this.#before.clear();
+    for (const id of this.#rows.keys()) {
+      if (this.#rows.size <= limits.producersMax) break;
+      this.#rows.delete(id);
+    }
   }
 
   rollback(): void {
-    for (const undo of this.#undo.reverse()) undo();
-    this.#undo = [];
+    for (const [id, row] of this.#before) {
+      this.#rows.delete(id);
+      if (row !== undefined) this.#rows.set(id, row);
+    }
+    this.#before.clear();
   }
 
   expire(nowMs: number): void {
@@ -78,8 +86,17 @@ export class Producers {
     }
   }
 
+  /**
+   * As of the last commit: a slice may begin between a batch's admission and its transaction, and
+   * a header that named the batch would have it taken for stored.
+   */
   rows(): ProducerRow[] {
-    return [...this.#rows.values()];
+    const rows: ProducerRow[] = [];
+    for (const row of this.#rows.values()) {
+      const committed = this.#before.has(row.id) ? this.#before.get(row.id) : row;
+      if (committed !== undefined) rows.push(committed);
+    }
+    return rows;
   }
 
   /** Offsets of the last batch of each producer: compaction keeps them. */

@@ -98,6 +98,8 @@ export const limits = {
   partitionsMax: 8000,
   /** Kafka keeps the last five batches of a producer for deduplication. */
   producerBatchesKept: 5,
+  /** Per partition: 1 MB of a slice's header. The one idle longest is forgotten. */
+  producersMax: 5000,
   decompressBytesMax: 16 * 1024 * 1024,
   decompressRatioMax: 100,
 } as const;

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { appendOne, idempotent, newDirectory, openStore, toAppend } from "./fixture.ts";
+import { Producers } from "../../src/log/producers.ts";
+import { readHeaders } from "../../src/log/recovery.ts";
+import { limits } from "../../src/model/limits.ts";
+import { appendOne, idempotent, newDirectory, openStore, sliceFiles, toAppend } from "./fixture.ts";
 
 const records = (n: number) => Array.from({ length: n }, (_, i) => ({ key: `${i}`, value: "v" }));
 
@@ -86,6 +89,30 @@ describe("an idempotent producer", () => {
     expect(third.send(0, 3)).toBe(6);
     expect(() => third.send(0, 9)).toThrow("out_of_order_sequence");
     third.store.close();
+  });
+
+  test("a slice that begins with a batch does not take it for stored already", () => {
+    const dir = newDirectory();
+    const { store, send } = openTopic(dir);
+    let sequence = 0;
+    while (sliceFiles(dir, "t").length < 2) send(0, (sequence += 100), 100);
+    // a crash right after the roll leaves this header and no batch: sent again, it must be taken
+    const { headers } = readHeaders(sliceFiles(dir, "t")[1]);
+    expect(headers[0].producers[0].batches.at(-1)?.[0]).toBe(sequence - 100);
+    store.close();
+  });
+
+  test("of very many producers the one idle longest is forgotten", () => {
+    const producers = new Producers();
+    const at = (id: number, sequence: number) => idempotent(records(1), id, 0, sequence);
+    for (let id = 0; id <= limits.producersMax; id++) {
+      producers.add(at(id, 0), id, 1);
+      producers.commit();
+      if (id === 1) producers.add(at(0, 1), 0, 1);
+    }
+    expect(producers.size).toBe(limits.producersMax);
+    expect(producers.check(at(0, 1))).toEqual({ duplicateOf: 0 });
+    expect(producers.check(at(1, 0))).toBe(null);
   });
 
   test("partitions do not share sequences", () => {
