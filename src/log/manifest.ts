@@ -80,6 +80,8 @@ export type ManifestRows = {
   topics: Map<string, TopicRow>;
   /** By topic id, ascending by seq. */
   slices: Map<string, SliceRow[]>;
+  /** Directories of deleted topics that may still be there, by topic id. */
+  deleted: Map<string, string>;
 };
 
 /** Throws `newer_format`, and `damaged` for a row that fails its checksum. */
@@ -87,7 +89,12 @@ export function readRows(
   entries: Iterable<{ key: Uint8Array; value: Uint8Array }>,
   path: string,
 ): ManifestRows {
-  const rows: ManifestRows = { node: null, topics: new Map(), slices: new Map() };
+  const rows: ManifestRows = {
+    node: null,
+    topics: new Map(),
+    slices: new Map(),
+    deleted: new Map(),
+  };
   for (const { key, value } of entries) {
     const [kind, topicId] = Buffer.from(key).toString().split("/");
     const row = decodeSealed<object>(value);
@@ -96,6 +103,8 @@ export function readRows(
       rows.node = row as NodeRow;
     } else if (kind === "t") {
       rows.topics.set(topicId, row as TopicRow);
+    } else if (kind === "d") {
+      rows.deleted.set(topicId, (row as { dir: string }).dir);
     } else if (kind === "s") {
       const list = rows.slices.get(topicId) ?? [];
       list.push(row as SliceRow);
@@ -115,6 +124,7 @@ export class Manifest {
   readonly node: NodeRow;
   readonly topics: Map<string, TopicRow>;
   readonly slices: Map<string, SliceRow[]>;
+  readonly deleted: Map<string, string>;
   #changes: Change[] = [];
 
   static open(path: string): Manifest {
@@ -132,6 +142,7 @@ export class Manifest {
     this.node = rows.node ?? { format: FORMAT, nodeId: randomUUID(), epoch: -1, clean: true };
     this.topics = rows.topics;
     this.slices = rows.slices;
+    this.deleted = rows.deleted;
   }
 
   putNode(): void {
@@ -140,8 +151,13 @@ export class Manifest {
   putTopic(row: TopicRow): void {
     this.#changes.push({ key: `t/${row.id}`, value: row });
   }
-  removeTopic(id: string): void {
-    this.#changes.push({ key: `t/${id}`, value: null });
+  /** Its directory stays named until it is gone: a crash between must not leave it in doubt. */
+  removeTopic({ id, dir }: TopicRow): void {
+    this.#changes.push({ key: `t/${id}`, value: null }, { key: `d/${id}`, value: { dir } });
+  }
+  /** The directory of a deleted topic is gone. */
+  forget(id: string): void {
+    this.#changes.push({ key: `d/${id}`, value: null });
   }
   putSlice(topicId: string, row: SliceRow): void {
     this.#changes.push({ key: sliceKey(topicId, row.seq), value: row });

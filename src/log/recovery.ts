@@ -9,8 +9,6 @@
  *
  * The files are read page by page (`lmdb-file.ts`): LMDB only ever opens what proved sound.
  */
-import { readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import {
   baseOffset,
   lastOffsetDelta,
@@ -52,6 +50,8 @@ export type RecoveryReport = {
   ms: number;
   cut: Cut[];
   damaged: Damage[];
+  /** Files that the manifest did not list but that may hold records, where they are now. */
+  aside: string[];
 };
 
 /** A batch, or a whole value, that fails its check. */
@@ -243,23 +243,6 @@ function keepDamage(topic: Topic, { row, batch }: Bad, damaged: Damage[]): void 
   damaged.push(place(topic, row.partition, row.baseOffset));
 }
 
-/** Files that are not listed were never acknowledged from, or are replaced or expired. */
-export function removeStray(topicsDir: string, topics: Iterable<Topic>): void {
-  const live = new Map([...topics].map((t) => [t.row.dir, t]));
-  for (const dir of readdirSync(topicsDir)) {
-    const topic = live.get(dir);
-    if (topic === undefined) {
-      rmSync(join(topicsDir, dir), { recursive: true });
-      continue;
-    }
-    const listed = new Set(topic.slices.map((s) => s.path));
-    for (const file of readdirSync(join(topicsDir, dir))) {
-      const path = join(topicsDir, dir, file);
-      if (!listed.has(path.replace(/-lock$/, ""))) rmSync(path);
-    }
-  }
-}
-
 /** What an operator should read. */
 export function report(recovery: RecoveryReport, log: (line: string) => void): void {
   for (const c of recovery.cut) {
@@ -268,5 +251,8 @@ export function report(recovery: RecoveryReport, log: (line: string) => void): v
   }
   for (const d of recovery.damaged) {
     log(`damaged: ${d.topic}/${d.partition} at offset ${d.offset} in ${d.place}`);
+  }
+  for (const path of recovery.aside) {
+    log(`meta.mdb did not list what is now in ${path}: it may hold records`);
   }
 }

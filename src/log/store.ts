@@ -7,7 +7,7 @@
  *     data/damaged/                          what recovery cut
  */
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rm, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
@@ -22,16 +22,10 @@ import { DiskWatermark } from "./disk-watermark.ts";
 import { isDiskFull, orDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
-import {
-  recoverOpen,
-  recoverRolled,
-  removeStray,
-  report,
-  type Bad,
-  type RecoveryReport,
-} from "./recovery.ts";
+import { recoverOpen, recoverRolled, report, type Bad, type RecoveryReport } from "./recovery.ts";
 import { salvage } from "./salvage.ts";
 import { Slice } from "./slice.ts";
+import { sweepStrays } from "./strays.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
 import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
 
@@ -78,6 +72,7 @@ export class LogStore {
     syncDirectory(dir);
     const { node } = this.#manifest;
     const { clean } = node;
+    const aside = sweepStrays(dir, this.#manifest);
     node.epoch++;
     node.clean = false;
     this.#manifest.putNode();
@@ -85,12 +80,24 @@ export class LogStore {
     const { epoch } = node;
     const environments = this.#environments;
     this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch };
-    this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [] };
+    this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [], aside };
     for (const row of this.#manifest.topics.values()) this.#recover(row, now);
-    removeStray(topicsDir, this.#topics.values());
+    this.#raiseEpoch();
     this.recovery.ms = Math.round(performance.now() - started);
     report(this.recovery, log);
     this.#disk.check(now);
+  }
+
+  /** A manifest put back from an older copy would have an epoch begin twice. */
+  #raiseEpoch(): void {
+    let newest = -1;
+    for (const { partitions } of this.#topics.values()) {
+      for (const { epochs } of partitions) newest = Math.max(newest, epochs.at(-1)?.[0] ?? -1);
+    }
+    if (newest < this.#on.epoch) return;
+    this.#manifest.node.epoch = this.#on.epoch = this.recovery.epoch = newest + 1;
+    this.#manifest.putNode();
+    this.#manifest.commit();
   }
 
   #recover(row: TopicRow, now: number): void {
@@ -156,11 +163,18 @@ export class LogStore {
     const dir = `${name.slice(0, 200)}-${id.slice(0, 8)}`;
     const row: TopicRow = { name, id, partitions, config, dir, nextSeq: 1, skips: [] };
     const topic = new Topic(row, effectiveConfig(config, this.#defaults), this.#on);
+    const path = join(this.#on.dir, dir);
     orDiskFull(() => {
-      mkdirSync(join(this.#on.dir, dir));
-      syncDirectory(this.#on.dir);
-      topic.createFirst(Date.now());
-      this.#manifest.commit();
+      try {
+        mkdirSync(path);
+        syncDirectory(this.#on.dir);
+        topic.createFirst(Date.now());
+        this.#manifest.commit();
+      } catch (error) {
+        topic.close();
+        rmSync(path, { recursive: true, force: true });
+        throw error;
+      }
     });
     this.#topics.set(name, topic);
     return topic.info;
@@ -169,13 +183,17 @@ export class LogStore {
   deleteTopic(name: string): void {
     const topic = this.#topic(name);
     orDiskFull(() => {
-      this.#manifest.removeTopic(topic.row.id);
+      this.#manifest.removeTopic(topic.row);
       for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
       this.#manifest.commit();
     });
     this.#topics.delete(name);
     topic.close();
-    rmSync(join(this.#on.dir, topic.row.dir), { recursive: true, force: true });
+    // gigabytes take seconds: beside this thread
+    rm(join(this.#on.dir, topic.row.dir), { recursive: true, force: true }, (error) => {
+      if (error !== null) throw error;
+      this.#manifest.forget(topic.row.id);
+    });
   }
 
   /** A value of null returns a setting to its default. */
