@@ -37,6 +37,8 @@ export interface AdminBackend {
   createTopic(name: string, partitions: number, config: TopicConfigInput): Promise<void>;
   alterTopic(name: string, change: TopicChange): Promise<void>;
   deleteTopic(name: string): Promise<void>;
+  /** Moves readers past the first damage; the offsets skipped, `to` not among them. */
+  skipDamage(name: string, partition: number): Promise<{ from: number; to: number } | null>;
   /** Resolves once the command is in topic `commands`. */
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }>;
   /** Prometheus text. */

@@ -5,7 +5,7 @@ import type { AdminBackend } from "./backend.ts";
 import { readiness } from "./health.ts";
 import { HttpError } from "./http-error.ts";
 import { readBody, readJson } from "./request.ts";
-import { parseNewTopic, parseTopicChange, topicList } from "./topics.ts";
+import { parseNewTopic, parsePartition, parseTopicChange, topicList } from "./topics.ts";
 
 /** `body` an object is sent as JSON, a string as text. */
 export type Answer = { status: number; body?: object | string; type?: string };
@@ -32,6 +32,7 @@ const routes: { path: string[]; methods: Record<string, Handler> }[] = [
     path: ["v1", "admin", "topics", "*"],
     methods: { GET: describeTopic, PATCH: alterTopic, DELETE: deleteTopic },
   },
+  { path: ["v1", "admin", "topics", "*", "skip-damage"], methods: { POST: skipDamage } },
   { path: ["v1", "drivers", "*", "cmd"], methods: { POST: postCommand } },
 ];
 
@@ -91,6 +92,15 @@ async function deleteTopic({ backend, query, name }: Call): Promise<Answer> {
   }
   await backend.deleteTopic(name);
   return { status: 204 };
+}
+
+async function skipDamage({ backend, request, name }: Call): Promise<Answer> {
+  const partition = parsePartition(await readJson(request, jsonBytesMax));
+  const skipped = await backend.skipDamage(name, partition);
+  if (skipped === null) {
+    throw new HttpError(409, "no_damage", `${name}/${partition}: nothing of it is damaged`);
+  }
+  return { status: 200, body: { topic: name, partition, from: skipped.from, to: skipped.to - 1 } };
 }
 
 async function postCommand({ backend, request, name }: Call): Promise<Answer> {

@@ -43,6 +43,14 @@ export function parseTopicChange(body: Record<string, unknown>): TopicChange {
   return { config, partitions };
 }
 
+/** `{"partition"}` */
+export function parsePartition(body: Record<string, unknown>): number {
+  refuseOtherFields(body, ["partition"]);
+  const number = body["partition"] as number;
+  if (Number.isInteger(number) && number >= 0 && number < limits.partitionsMax) return number;
+  throw new HttpError(400, "bad_request", "partition: expected a number from 0 on");
+}
+
 function parsePartitions(value: unknown): number {
   const number = value as number;
   if (Number.isInteger(value) && number >= 1 && number <= limits.partitionsMax) return number;

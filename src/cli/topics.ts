@@ -19,12 +19,13 @@ const examples = `Examples:
   milepost topics alter trips --partitions 16 --config cleanup.policy=compact
   milepost topics alter trips --config retention.ms=      (back to its default)
   milepost topics delete trips --yes
+  milepost topics skip-damage trips/3 --yes   (readers pass over what fails its checksum)
 `;
 
 export function register(program: Command): void {
   const topics = program
     .command("topics")
-    .description("list, describe, create, alter and delete topics of a running gateway")
+    .description("list, describe, create, alter and delete topics; pass over damage")
     .addHelpText("before", examples);
   const add = (usage: string, summary: string): Command =>
     topics
@@ -47,6 +48,9 @@ export function register(program: Command): void {
   add("delete <NAME>", "delete a topic and its records")
     .option("--yes", "do not ask; needed where there is no terminal to ask on")
     .action(remove);
+  add("skip-damage <TOPIC/PARTITION>", "move readers past the first bytes that fail their checksum")
+    .option("--yes", "needed: what is skipped is not read again")
+    .action(skipDamage);
 }
 
 async function list(flags: Flags): Promise<void> {
@@ -118,6 +122,17 @@ async function remove(name: string, flags: Flags): Promise<void> {
   await callAdmin(flags.server, "DELETE", `${path(name)}?confirm=${encodeURIComponent(name)}`);
   if (flags.json) return printJson({ topic: name, deleted: true });
   process.stderr.write(`deleted ${name}\n`);
+}
+
+async function skipDamage(place: string, flags: Flags): Promise<void> {
+  const match = /^(.+)\/(\d{1,5})$/.exec(place);
+  if (match === null) throw new UsageError(`expected TOPIC/PARTITION, not "${place}"`);
+  if (!flags.yes) throw new UsageError("what is skipped is not read again: say --yes");
+  const url = `${path(match[1])}/skip-damage`;
+  const body = { partition: Number(match[2]) };
+  const answer = (await callAdmin(flags.server, "POST", url, body)) as { from: number; to: number };
+  if (flags.json) return printJson(answer);
+  process.stderr.write(`${place}: readers skip offsets ${answer.from} to ${answer.to}\n`);
 }
 
 function path(name: string): string {

@@ -42,6 +42,8 @@ export type LogRequests = {
   addPartitions: [[name: string, total: number], TopicInfo];
   deleteTopic: [[name: string], void];
   deleteRecords: [[name: string, partition: number, before: number], number];
+  /** The offsets skipped, `to` not among them; null: nothing is damaged. */
+  skipDamage: [[name: string, partition: number], { from: number; to: number } | null];
   metrics: [[], LogMetrics];
   listen: [[topic: string], void];
 };

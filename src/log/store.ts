@@ -22,9 +22,8 @@ import { DiskWatermark } from "./disk-watermark.ts";
 import { isDiskFull, orDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
-import { recoverOpen, recoverRolled, report, type Bad, type RecoveryReport } from "./recovery.ts";
-import { salvage } from "./salvage.ts";
-import { Slice } from "./slice.ts";
+import { recoverTopic } from "./recover-topic.ts";
+import { report, type RecoveryReport } from "./recovery.ts";
 import { sweepStrays } from "./strays.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
 import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -42,7 +41,6 @@ export type LogStoreOptions = {
 
 export class LogStore {
   readonly recovery: RecoveryReport;
-  readonly #dir: string;
   readonly #disk: DiskWatermark;
   readonly #defaults: Record<string, string>;
   readonly #manifest: Manifest;
@@ -59,7 +57,6 @@ export class LogStore {
 
   private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
     const started = performance.now();
-    this.#dir = dir;
     this.#defaults = durability === undefined ? {} : { "milepost.durability": durability };
     const topicsDir = join(dir, "topics");
     const manifestPath = join(dir, "meta.mdb");
@@ -81,7 +78,12 @@ export class LogStore {
     const environments = this.#environments;
     this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch };
     this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [], aside };
-    for (const row of this.#manifest.topics.values()) this.#recover(row, now);
+    for (const row of this.#manifest.topics.values()) {
+      const config = effectiveConfig(row.config, this.#defaults);
+      const topic = recoverTopic(row, config, this.#on, join(dir, "damaged"), this.recovery);
+      this.#topics.set(row.name, topic);
+      if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
+    }
     this.#raiseEpoch();
     this.recovery.ms = Math.round(performance.now() - started);
     report(this.recovery, log);
@@ -98,38 +100,6 @@ export class LogStore {
     this.#manifest.node.epoch = this.#on.epoch = this.recovery.epoch = newest + 1;
     this.#manifest.putNode();
     this.#manifest.commit();
-  }
-
-  #recover(row: TopicRow, now: number): void {
-    const topic = new Topic(row, effectiveConfig(row.config, this.#defaults), this.#on);
-    for (const sliceRow of this.#manifest.slices.get(row.id) ?? []) {
-      const path = topic.sliceFile(sliceRow);
-      const slice = new Slice(path, sliceRow, this.#environments);
-      topic.slices.push(slice);
-      if (sliceRow.state !== "sealed" && !existsSync(path)) {
-        throw new MilepostError("damaged", `${path} is missing`);
-      }
-      if (sliceRow.state !== "rolled") continue;
-      recoverRolled(slice);
-      if (slice.sound) continue;
-      topic.slices[topic.slices.length - 1] = this.#salvage(topic, slice, []);
-      recoverRolled(topic.open);
-    }
-    for (let tries = 0; ; tries++) {
-      const cut = recoverOpen(topic, this.recovery);
-      if (cut.length === 0 && topic.open.sound) break;
-      if (tries === 2) throw new MilepostError("damaged", `${topic.open.path}: cannot be mended`);
-      topic.slices[topic.slices.length - 1] = this.#salvage(topic, topic.open, cut);
-    }
-    const oldest = topic.slices[0].row.starts;
-    topic.partitions.forEach((log, p) => log.moveStart(oldest[p] ?? 0));
-    this.#topics.set(row.name, topic);
-    if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
-  }
-
-  #salvage(topic: Topic, slice: Slice, cut: Bad[]): Slice {
-    const aside = join(this.#dir, "damaged");
-    return salvage(topic, slice, cut, { ...this.#on, aside }, this.recovery);
   }
 
   /** False while the disk is below its watermark. */
@@ -318,6 +288,11 @@ export class LogStore {
   /** See `Topic.skipDamage`; on disk when it returns. */
   skipDamage(topic: string, partition: number, offset: number | null) {
     return orDiskFull(() => this.#topic(topic).skipDamage(partition, offset));
+  }
+
+  /** The first damaged offset of a partition; a batch a step. */
+  findDamage(topic: string, partition: number): Generator<void, number | null> {
+    return this.#topic(topic).reader.findDamage(partition);
   }
 
   // --- housekeeping -------------------------------------------------------------------------

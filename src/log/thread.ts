@@ -190,6 +190,10 @@ export class LogThread {
         this.#schedule();
         return;
       }
+      if (op === "skipDamage") {
+        const [topic, p] = args as [string, number];
+        return this.#skipDamage(port, id, topic, p, this.#store.findDamage(topic, p));
+      }
       this.#answer(port, { id, result: this.#do(client, op, args) });
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
@@ -197,7 +201,32 @@ export class LogThread {
     }
   }
 
-  #do(client: Client, op: Exclude<ToLog["op"], "append">, args: unknown[]): unknown {
+  /** Reading a whole partition takes seconds: in turns with the commits. */
+  #skipDamage(
+    port: MessagePort,
+    id: number,
+    topic: string,
+    p: number,
+    search: Generator<void, number | null>,
+  ): void {
+    try {
+      const until = performance.now() + limits.logStepMs;
+      let step = search.next();
+      while (step.done !== true && performance.now() < until) step = search.next();
+      if (step.done !== true) {
+        setImmediate(() => this.#skipDamage(port, id, topic, p, search));
+        return;
+      }
+      const offset = step.value;
+      const result = offset === null ? null : this.#store.skipDamage(topic, p, offset);
+      this.#answer(port, { id, result });
+    } catch (error) {
+      if (!(error instanceof MilepostError)) throw error;
+      this.#refuse(port, id, error);
+    }
+  }
+
+  #do(client: Client, op: Exclude<ToLog["op"], "append" | "skipDamage">, args: unknown[]): unknown {
     const store = this.#store;
     switch (op) {
       case "read":

@@ -44,7 +44,7 @@ export class TopicReader {
         continue;
       }
       const slice = this.sliceAt(p, at);
-      const place = slice.locate(p, at);
+      const place = this.#locate(slice, p, at);
       if (place === null || place.index.base[place.row] > at) {
         if (!slice.row.compacted) {
           if (batches.length > 0) return batches;
@@ -79,7 +79,7 @@ export class TopicReader {
       if ((row.ends[p] ?? 0) <= log.start || row.maxTimestamps[p] < timestamp) continue;
       let at = Math.max(log.start, row.starts[p]);
       while (at < Math.min(row.ends[p], log.highWatermark)) {
-        const place = slice.locate(p, at);
+        const place = this.#locate(slice, p, at);
         if (place === null) break;
         const { index } = place;
         for (let i = place.row; i < index.count; i++) {
@@ -127,22 +127,52 @@ export class TopicReader {
     return skip === undefined ? null : skip[2];
   }
 
+  /** Looks for damage from the start on, a batch a step; the offset of the first, or null. */
+  *findDamage(p: number): Generator<void, number | null> {
+    const log = this.#log(p);
+    let at = log.start;
+    while ((at = Math.max(at, log.start)) < log.highWatermark) {
+      try {
+        const [batch] = this.read(p, at, 1);
+        if (batch === undefined) return null;
+        at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
+      } catch (error) {
+        if (!(error instanceof MilepostError && error.code === "damaged")) throw error;
+        return this.damageMet.get(p) ?? at;
+      }
+      yield;
+    }
+    return null;
+  }
+
   /** The first offset after damage that begins at `offset`; null when a whole batch holds it. */
   damagedUntil(p: number, offset: number): number | null {
     const slice = this.sliceAt(p, offset);
     const end =
       slice === this.#slices.at(-1) ? this.#partitions[p].highWatermark : slice.row.ends[p];
-    let place: Place | null = null;
     try {
-      place = slice.locate(p, offset);
+      const place = slice.locate(p, offset);
+      if (place === null) return end;
+      const { index, row } = place;
+      if (index.base[row] > offset) return slice.row.compacted ? null : index.base[row];
+      const batch = slice.read(place, this.#partitions[p].epochAt(index.base[row]));
+      return batch === null ? index.last[row] + 1 : null;
     } catch (error) {
-      if (!(error instanceof MilepostError)) throw error;
+      // the slice as a whole, or its table: nothing of it can be read
+      if (error instanceof MilepostError && error.code === "damaged") return end;
+      throw error;
     }
-    if (place === null) return end;
-    const { index, row } = place;
-    if (index.base[row] > offset) return slice.row.compacted ? null : index.base[row];
-    const batch = slice.read(place, this.#partitions[p].epochAt(index.base[row]));
-    return batch === null ? index.last[row] + 1 : null;
+  }
+
+  #locate(slice: Slice, p: number, offset: number): Place | null {
+    try {
+      return slice.locate(p, offset);
+    } catch (error) {
+      if (error instanceof MilepostError && error.code === "damaged") {
+        this.damageMet.set(p, offset);
+      }
+      throw error;
+    }
   }
 
   #log(p: number): PartitionLog {

@@ -90,6 +90,8 @@ export const limits = {
   commitBytesEager: 256 * 1024,
   /** max.message.bytes by default: Kafka's own 1 MiB + 12. */
   messageBytesMax: 1_048_588,
+  /** Work in the background holds up a commit by so much. */
+  logStepMs: 10,
   sliceBytesMax: 256 * 1024 * 1024,
   /** Commit values are packed to about 16 KiB, sized to whole pages. */
   valueBytes: 16 * 1024,

@@ -14,10 +14,18 @@ export class NodeBackend implements AdminBackend {
   readonly #log: LogPort;
   readonly #broker: Broker;
   readonly #snapshots: () => Promise<MetricSnapshot[][]>;
+  readonly #report: (line: string) => void;
   draining = false;
 
-  constructor(log: LogPort, broker: Broker, snapshots: () => Promise<MetricSnapshot[][]>) {
+  /** `report`: what an operator did to the log, for the node's own record. */
+  constructor(
+    log: LogPort,
+    broker: Broker,
+    snapshots: () => Promise<MetricSnapshot[][]>,
+    report: (line: string) => void,
+  ) {
     this.#log = log;
+    this.#report = report;
     this.#broker = broker;
     this.#snapshots = snapshots;
   }
@@ -64,6 +72,15 @@ export class NodeBackend implements AdminBackend {
 
   deleteTopic(name: string): Promise<void> {
     return this.#log.call("deleteTopic", name);
+  }
+
+  async skipDamage(name: string, partition: number): Promise<{ from: number; to: number } | null> {
+    const skipped = await this.#log.call("skipDamage", name, partition);
+    if (skipped !== null) {
+      const { from, to } = skipped;
+      this.#report(`operator: readers of ${name}/${partition} skip damage, ${from} to ${to - 1}`);
+    }
+    return skipped;
   }
 
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {

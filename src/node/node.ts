@@ -47,6 +47,9 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const devicePort = await probePort("device", options.host, options.devicePort);
   const adminPort = await probePort("admin", options.adminHost, options.adminPort);
 
+  const report = (line: string): void => {
+    process.stderr.write(`milepost: ${line}\n`);
+  };
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => (exit = resolve));
   let stopping = false;
@@ -80,7 +83,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
     log,
     now: Date.now,
     registry,
-    report: (line) => process.stderr.write(`milepost: ${line}\n`),
+    report,
     ingestWill: (topic, payload) => {
       workers[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
     },
@@ -96,7 +99,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
     await Promise.race([ready, exited.then(() => Promise.reject(new Error("a thread failed")))]);
   }
 
-  const backend = new NodeBackend(log, broker, () => snapshots(registry, workers));
+  const backend = new NodeBackend(log, broker, () => snapshots(registry, workers), report);
   const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
 
   const ready: Ready = {
