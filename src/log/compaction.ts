@@ -7,7 +7,7 @@
  * each file stay, emptied if need be: the one for deduplication, the other so that a reader gets
  * from any offset to the end of the file.
  *
- * The work is a generator: it yields after each megabyte or so, and the caller goes on when it
+ * The work is a generator: it yields after each 256 KB or so, and the caller goes on when it
  * likes. Whatever it had written when it is dropped is an unlisted file.
  */
 import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
@@ -20,7 +20,7 @@ import { Slice } from "./slice.ts";
 import type { Topic } from "./topic.ts";
 import type { AppendBatch } from "./types.ts";
 
-const STEP_BYTES = 1024 * 1024;
+const STEP_BYTES = 256 * 1024;
 /** A key costs about 100 bytes here. Keys beyond are kept as they are. */
 const KEYS_MAX = 1_000_000;
 
@@ -88,6 +88,7 @@ function* rewrite(
     for (let p = 0; p < partitions; p++) {
       const newest = yield* newestOffsets(topic, all, p);
       yield* copyNewest(topic, sources, p, newest, out, nowMs);
+      yield;
     }
     while (!out.sealStep()) yield;
     row.ends = last.ends;
@@ -103,7 +104,7 @@ function* rewrite(
     if (!done) out.unlink();
   }
   topic.slices.splice(topic.slices.indexOf(sources[0]), sources.length, out);
-  for (const source of sources) source.unlink();
+  for (const source of sources) source.discard();
 }
 
 /** Key → offset of its newest record in these slices. */
@@ -116,6 +117,7 @@ function* newestOffsets(
   const cursor = new RecordCursor();
   let bytes = 0;
   for (const slice of slices) {
+    while (!slice.prepare()) yield;
     for (const batch of batchesOf(topic, slice, p)) {
       cursor.open(batch);
       while (cursor.next()) {
@@ -145,6 +147,7 @@ function* copyNewest(
   let pending: AppendBatch[] = [];
   let bytes = 0;
   for (const slice of sources) {
+    while (!slice.prepare()) yield;
     const { newestAppendMs } = slice.row;
     const tombstonesGo = newestAppendMs + topic.settings.deleteRetentionMs < nowMs;
     const keep = (record: RecordCursor): boolean => {

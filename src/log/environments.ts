@@ -1,14 +1,29 @@
 /**
  * Read-only environments of sealed slices, opened on demand. An environment costs three
  * descriptors, some memory and a millisecond to open, so the least recently used is closed.
+ *
+ * LMDB trusts its pages, and a damaged one leads it out of the process: the tree is looked at
+ * before. That is a third of a second for a large slice of small values, so it goes in steps.
  */
 import { existsSync } from "node:fs";
 import { MilepostError } from "../model/errors.ts";
-import { openToRead, type Environment } from "./environment.ts";
+import { limits } from "../model/limits.ts";
+import { openToRead, orDiskFull, type Environment } from "./environment.ts";
 import { LmdbFile } from "./lmdb-file.ts";
+import type { PartitionIndex } from "./slice-index.ts";
+
+type Open = {
+  env: Environment;
+  /** Chunks of the slice's table, the one read last per partition: readers go forward. */
+  chunks: Map<number, PartitionIndex>;
+};
+type Check = { file: LmdbFile; steps: Generator<void, string | null> };
 
 export class Environments {
-  readonly #open = new Map<string, Environment>();
+  readonly #open = new Map<string, Open>();
+  readonly #checks = new Map<string, Check>();
+  /** Found once, and not healed while the node runs. */
+  readonly #damaged = new Map<string, MilepostError>();
   readonly #max: number;
 
   constructor(max: number) {
@@ -20,36 +35,81 @@ export class Environments {
   }
 
   get(path: string): Environment {
-    let env = this.#open.get(path);
-    if (env === undefined) {
-      checkStructure(path);
-      env = openToRead(path);
-      for (const oldest of this.#open.keys()) {
-        if (this.#open.size < this.#max) break;
-        this.drop(oldest);
-      }
-    } else {
-      this.#open.delete(path);
+    return this.#get(path).env;
+  }
+
+  /** Forgotten with the environment. */
+  chunks(path: string): Map<number, PartitionIndex> {
+    return this.#get(path).chunks;
+  }
+
+  /** Whether `get` answers, or throws, at once; else a step of the check is done: ask again. */
+  prepare(path: string): boolean {
+    return this.#isReady(path) || this.#check(path, performance.now() + limits.logStepMs);
+  }
+
+  #isReady(path: string): boolean {
+    return this.#open.has(path) || this.#damaged.has(path);
+  }
+
+  #get(path: string): Open {
+    if (!this.#isReady(path)) this.#check(path, Infinity);
+    const open = this.#open.get(path);
+    if (open === undefined) throw this.#damaged.get(path);
+    this.#open.delete(path);
+    this.#open.set(path, open);
+    return open;
+  }
+
+  /** True when it came to its end: the slice is open then, or known to be damaged. */
+  #check(path: string, untilMs: number): boolean {
+    let env: Environment | null;
+    try {
+      env = this.#checked(path, untilMs);
+    } catch (error) {
+      this.#endCheck(path);
+      if (!(error instanceof MilepostError) || error.code !== "damaged") throw error;
+      this.#damaged.set(path, error);
+      return true;
     }
-    this.#open.set(path, env);
-    return env;
+    if (env === null) return false;
+    for (const oldest of this.#open.keys()) {
+      if (this.#open.size < this.#max) break;
+      this.drop(oldest);
+    }
+    this.#open.set(path, { env, chunks: new Map() });
+    return true;
+  }
+
+  #checked(path: string, untilMs: number): Environment | null {
+    if (!existsSync(path)) throw new MilepostError("damaged", `${path} is missing`);
+    let check = this.#checks.get(path);
+    if (check === undefined) {
+      const file = new LmdbFile(path);
+      check = { file, steps: file.checkStructure() };
+      this.#checks.set(path, check);
+    }
+    let step = check.steps.next();
+    while (step.done !== true && performance.now() < untilMs) step = check.steps.next();
+    if (step.done !== true) return null;
+    this.#endCheck(path);
+    if (step.value !== null) throw new MilepostError("damaged", `${path}: ${step.value}`);
+    return orDiskFull(() => openToRead(path));
+  }
+
+  #endCheck(path: string): void {
+    this.#checks.get(path)?.file.close();
+    this.#checks.delete(path);
   }
 
   drop(path: string): void {
-    void this.#open.get(path)?.close();
+    this.#endCheck(path);
+    this.#damaged.delete(path);
+    void this.#open.get(path)?.env.close();
     this.#open.delete(path);
   }
 
   close(): void {
-    for (const path of this.#open.keys()) this.drop(path);
+    for (const path of [...this.#checks.keys(), ...this.#open.keys()]) this.drop(path);
   }
-}
-
-/** LMDB trusts its pages, and a damaged one leads it out of the process: look before. */
-function checkStructure(path: string): void {
-  if (!existsSync(path)) throw new MilepostError("damaged", `${path} is missing`);
-  const file = new LmdbFile(path);
-  const damage = file.structureDamage();
-  file.close();
-  if (damage !== null) throw new MilepostError("damaged", `${path}: ${damage}`);
 }

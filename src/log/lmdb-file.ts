@@ -88,8 +88,19 @@ export class LmdbFile {
 
   /** What is wrong with the tree, values not looked at; null when LMDB may follow it. */
   structureDamage(): string | null {
+    const steps = this.checkStructure();
+    let step = steps.next();
+    while (step.done !== true) step = steps.next();
+    return step.value;
+  }
+
+  /** The same in steps: a tree of small values is as large as its file. */
+  *checkStructure(): Generator<void, string | null> {
     let first: string | null = null;
+    let last: Buffer | null = null;
     for (const { key, page, at, bytes, flags } of this.#nodes((what) => (first ??= what))) {
+      if (page !== last) yield;
+      last = page;
       const inside =
         flags === BIG_DATA && at + 8 <= page.byteLength
           ? Number(page.readBigUInt64LE(at)) * PAGE_BYTES + HEAD_BYTES + bytes <= this.#size

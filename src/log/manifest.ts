@@ -3,8 +3,10 @@
  * does not exist, so one transaction here makes a roll, a deletion or a compaction happen.
  */
 import { randomUUID } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
 import { MilepostError } from "../model/errors.ts";
 import { openToWrite, put, transact, type Environment } from "./environment.ts";
+import { LmdbFile } from "./lmdb-file.ts";
 import { decodeSealed, encodeSealed } from "./slice-header.ts";
 
 /** Of everything under the data directory. A newer one is refused. */
@@ -128,6 +130,7 @@ export class Manifest {
   #changes: Change[] = [];
 
   static open(path: string): Manifest {
+    if (existsSync(path) && statSync(path).size > 0) checkStructure(path);
     const env = openToWrite(path, true, MAP_BYTES);
     try {
       return new Manifest(env, readRows(env.getRange({}), path));
@@ -181,6 +184,14 @@ export class Manifest {
   close(): void {
     void this.#env.close();
   }
+}
+
+/** LMDB follows a damaged page wherever it points. */
+function checkStructure(path: string): void {
+  const file = new LmdbFile(path);
+  const damage = file.structureDamage();
+  file.close();
+  if (damage !== null) throw new MilepostError("damaged", `${path}: ${damage}`);
 }
 
 const sliceKey = (topicId: string, seq: number): string =>

@@ -43,3 +43,17 @@ export function recoverTopic(
   topic.partitions.forEach((log, p) => log.moveStart(oldest[p] ?? 0));
   return topic;
 }
+
+/** A manifest put back from an older copy would have a leader epoch begin twice. */
+export function raiseEpoch(on: TopicEnvironment, topics: Iterable<Topic>): number {
+  let newest = -1;
+  for (const { partitions } of topics) {
+    for (const { epochs } of partitions) newest = Math.max(newest, epochs.at(-1)?.[0] ?? -1);
+  }
+  if (newest >= on.epoch) {
+    on.manifest.node.epoch = on.epoch = newest + 1;
+    on.manifest.putNode();
+    on.manifest.commit();
+  }
+  return on.epoch;
+}

@@ -3,7 +3,7 @@
  * order they were committed. The newest slice of a topic takes appends; older ones are complete,
  * then sealed with a table of their batches, and go away as a whole.
  */
-import { rmSync } from "node:fs";
+import { rm, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import {
   baseOffset,
@@ -16,7 +16,7 @@ import {
 import { copyBytes } from "../lib/copy-bytes.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
-import { cutValue, ROW_BYTES, VALUE_HEAD_BYTES, writeHead, writeRow } from "./commit-value.ts";
+import { cutValue, ROW_BYTES, VALUE_HEAD_BYTES } from "./commit-value.ts";
 import {
   headerKey,
   META_KEY,
@@ -30,6 +30,7 @@ import {
 } from "./environment.ts";
 import type { Environments } from "./environments.ts";
 import type { SliceRow } from "./manifest.ts";
+import { packValue } from "./pack-value.ts";
 import {
   decodeSealed,
   encodeSealed,
@@ -62,8 +63,6 @@ export class Slice {
   sound = true;
   #sealPartition = 0;
   #sealRow = 0;
-  /** The chunk read last, per partition: readers go forward. */
-  readonly #chunks = new Map<number, PartitionIndex>();
 
   constructor(path: string, row: SliceRow, environments: Environments) {
     this.path = path;
@@ -124,8 +123,8 @@ export class Slice {
     transact(env, this.row.flushed, () => {
       let from = 0;
       cuts.forEach((to, number) => {
-        const bytes = packValue(batches, from, to, nowMs, commit, number, cuts.length);
-        put(env, valueKey(commit, number, scratchKey), scratch.subarray(0, bytes), true);
+        const value = packValue(batches, from, to, nowMs, commit, number, cuts.length);
+        put(env, valueKey(commit, number, scratchKey), value, true);
         from = to;
       });
     });
@@ -159,6 +158,11 @@ export class Slice {
     this.bytes += length;
   }
 
+  /** False while opening it would take long: a step towards it is done, ask again. */
+  prepare(): boolean {
+    return this.row.state !== "sealed" || this.#environments.prepare(this.path);
+  }
+
   /** First batch of a partition that ends at or after `offset`; null when there is none. */
   locate(partition: number, offset: number): Place | null {
     if (this.index !== null) {
@@ -166,7 +170,8 @@ export class Slice {
       const row = index.find(offset);
       return row === index.count ? null : { index, row };
     }
-    let index = this.#chunks.get(partition);
+    const chunks = this.#environments.chunks(this.path);
+    let index = chunks.get(partition);
     if (
       index === undefined ||
       !(offset <= index.last[index.count - 1] && offset >= index.base[0])
@@ -174,12 +179,12 @@ export class Slice {
       const loaded = this.#loadChunk(partition, offset);
       if (loaded === null) return null;
       index = loaded;
-      this.#chunks.delete(partition);
-      for (const other of this.#chunks.keys()) {
-        if (this.#chunks.size < CHUNKS_KEPT) break;
-        this.#chunks.delete(other);
+      chunks.delete(partition);
+      for (const other of chunks.keys()) {
+        if (chunks.size < CHUNKS_KEPT) break;
+        chunks.delete(other);
       }
-      this.#chunks.set(partition, index);
+      chunks.set(partition, index);
     }
     return { index, row: index.find(offset) };
   }
@@ -302,6 +307,16 @@ export class Slice {
     rmSync(`${this.path}-lock`, { force: true });
   }
 
+  /** No longer listed: deleting a quarter of a gigabyte takes a while, beside this thread. */
+  discard(): void {
+    this.close();
+    for (const file of [this.path, `${this.path}-lock`]) {
+      rm(file, { force: true }, (error) => {
+        if (error !== null) throw error;
+      });
+    }
+  }
+
   #loadChunk(partition: number, offset: number): PartitionIndex | null {
     const range = { start: tableKey(partition, offset), end: tableKey(partition + 1, 0), limit: 1 };
     for (const { value } of this.environment.getRange(range)) {
@@ -315,34 +330,4 @@ export class Slice {
 
 // one thread writes, so one set of scratch space serves all slices
 let lengths = new Uint32Array(1024);
-let scratch = Buffer.allocUnsafeSlow(4 * limits.valueBytes);
-let scratchView = new DataView(scratch.buffer);
 const scratchKey = new Uint8Array(7);
-
-/** Builds a value in `scratch`; returns its length. */
-function packValue(
-  batches: readonly AppendBatch[],
-  from: number,
-  to: number,
-  nowMs: number,
-  commit: number,
-  number: number,
-  values: number,
-): number {
-  let total = VALUE_HEAD_BYTES + (to - from) * ROW_BYTES;
-  const start = total;
-  for (let i = from; i < to; i++) total += batches[i].bytes.byteLength;
-  if (total > scratch.byteLength) {
-    scratch = Buffer.allocUnsafeSlow(total * 2);
-    scratchView = new DataView(scratch.buffer);
-  }
-  let at = start;
-  for (let i = from; i < to; i++) {
-    const { bytes, partition, baseOffset: base } = batches[i];
-    writeRow(scratch, i - from, partition, bytes.byteLength, base, leaderEpoch(bytes));
-    copyBytes(bytes, 0, bytes.byteLength, scratch, at);
-    at += bytes.byteLength;
-  }
-  writeHead(scratch, scratchView, to - from, nowMs, commit, number, values);
-  return total;
-}

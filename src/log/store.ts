@@ -22,7 +22,7 @@ import { DiskWatermark } from "./disk-watermark.ts";
 import { isDiskFull, orDiskFull, syncDirectory } from "./environment.ts";
 import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
-import { recoverTopic } from "./recover-topic.ts";
+import { raiseEpoch, recoverTopic } from "./recover-topic.ts";
 import { report, type RecoveryReport } from "./recovery.ts";
 import { sweepStrays } from "./strays.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
@@ -48,6 +48,7 @@ export class LogStore {
   readonly #on: TopicEnvironment;
   readonly #topics = new Map<string, Topic>();
   readonly #touched = new Set<Topic>();
+  #turn = 0;
   #commits = 0;
   #bytesWritten = 0;
 
@@ -84,22 +85,10 @@ export class LogStore {
       this.#topics.set(row.name, topic);
       if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
     }
-    this.#raiseEpoch();
+    this.recovery.epoch = raiseEpoch(this.#on, this.#topics.values());
     this.recovery.ms = Math.round(performance.now() - started);
     report(this.recovery, log);
     this.#disk.check(now);
-  }
-
-  /** A manifest put back from an older copy would have an epoch begin twice. */
-  #raiseEpoch(): void {
-    let newest = -1;
-    for (const { partitions } of this.#topics.values()) {
-      for (const { epochs } of partitions) newest = Math.max(newest, epochs.at(-1)?.[0] ?? -1);
-    }
-    if (newest < this.#on.epoch) return;
-    this.#manifest.node.epoch = this.#on.epoch = this.recovery.epoch = newest + 1;
-    this.#manifest.putNode();
-    this.#manifest.commit();
   }
 
   /** False while the disk is below its watermark. */
@@ -264,6 +253,16 @@ export class LogStore {
     touched.clear();
   }
 
+  /** False while a read there would take long: a step towards it is done, ask again. */
+  prepareRead(topic: string, partition: number, offset: number): boolean {
+    return this.#topic(topic).reader.prepare(partition, offset);
+  }
+
+  /** The same for `offsetForTime`. */
+  prepareForTime(topic: string, partition: number, timestamp: number): boolean {
+    return this.#topic(topic).reader.prepareForTime(partition, timestamp);
+  }
+
   read(
     topic: string,
     partition: number,
@@ -297,12 +296,14 @@ export class LogStore {
 
   // --- housekeeping -------------------------------------------------------------------------
 
-  /** Bounded work; call it some times a second. */
+  /** Bounded work, a topic after the other; call it some times a second. */
   tick(now: number): void {
     this.#disk.check(now);
-    for (const topic of this.#topics.values()) {
+    const until = performance.now() + limits.logStepMs;
+    const topics = [...this.#topics.values()];
+    for (let n = 0; n < topics.length && performance.now() < until; n++) {
       try {
-        topic.tick(now);
+        topics[this.#turn++ % topics.length].tick(now);
       } catch (error) {
         // no room for a table or a new slice: later
         if (!isDiskFull(error)) throw error;

@@ -29,7 +29,7 @@ export function sweepStrays(dir: string, manifest: Manifest): string[] {
       gone.push(path);
     } else aside.push(path);
   }
-  for (const path of gone) rmSync(path, { recursive: true });
+  for (const path of gone) rmSync(path, { recursive: true, force: true });
   for (const id of manifest.deleted.keys()) manifest.forget(id);
   return aside.map((path) => putAside(dir, path, manifest.node.epoch + 1));
 }

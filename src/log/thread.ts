@@ -15,6 +15,7 @@ import type {
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
+import { checkIngest } from "./ingest-topics.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
@@ -177,9 +178,14 @@ export class LogThread {
     }
   }
 
-  #request(client: Client, { id, op, args }: ToLog): void {
+  #request(client: Client, message: ToLog): void {
+    const { id, op, args } = message;
     const { port } = client;
     try {
+      if (!this.#prepare(op, args)) {
+        setImmediate(() => this.#request(client, message));
+        return;
+      }
       if (op === "append") {
         const [topic, list] = args as [string, { partition: number; bytes: Uint8Array }[]];
         const batches = list.map(({ partition, bytes }): AppendBatch => {
@@ -199,6 +205,13 @@ export class LogThread {
       if (!(error instanceof MilepostError)) throw error;
       this.#refuse(port, id, error);
     }
+  }
+
+  /** A slice that was not read yet is looked at first: in turns with the commits. */
+  #prepare(op: ToLog["op"], args: unknown[]): boolean {
+    const [topic, p, at] = args as [string, number, number];
+    if (op === "read") return this.#store.prepareRead(topic, p, at);
+    return op !== "offsetForTime" || this.#store.prepareForTime(topic, p, at);
   }
 
   /** Reading a whole partition takes seconds: in turns with the commits. */
@@ -245,10 +258,10 @@ export class LogThread {
         client.topics.add(args[0] as string);
         return undefined;
       case "createTopic":
-        this.#checkIngest(args[0] as string, args[2] as Record<string, string>);
+        checkIngest(store.topics(), args[0] as string, args[2] as Record<string, string>);
         return this.#changed(store.createTopic(...(args as Parameters<LogStore["createTopic"]>)));
       case "alterTopic":
-        this.#checkIngest(args[0] as string, args[1] as Record<string, string | null>);
+        checkIngest(store.topics(), args[0] as string, args[1] as Record<string, string | null>);
         return this.#changed(store.alterTopic(...(args as Parameters<LogStore["alterTopic"]>)));
       case "addPartitions":
         return this.#changed(
@@ -257,26 +270,6 @@ export class LogThread {
       case "deleteTopic":
         return this.#changed(store.deleteTopic(args[0] as string));
     }
-  }
-
-  /**
-   * What workers write must fit: a slab holds the largest frame once for each topic that takes
-   * it, and a batch of theirs must not be larger than its topic allows.
-   */
-  #checkIngest(name: string, config: Record<string, string | null>): void {
-    const topics = this.#store.topics();
-    const all = { ...topics.find((t) => t.name === name)?.config, ...config };
-    const from = all["milepost.from"] ?? "";
-    if (from === "" && name !== "rejects" && name !== "commands") return;
-    const bytes = Number(all["max.message.bytes"] ?? limits.messageBytesMax);
-    if (bytes < limits.ingestBatchBytesMax) {
-      const detail = `max.message.bytes=${bytes}: devices' batches in ${name} may have`;
-      throw new MilepostError("invalid_config", `${detail} ${limits.ingestBatchBytesMax}`);
-    }
-    const others = topics.filter((t) => t.name !== name && t.config["milepost.from"] === from);
-    if (from === "" || others.length < limits.ingestTopicsMax) return;
-    const detail = `at most ${limits.ingestTopicsMax} topics with milepost.from=${from}`;
-    throw new MilepostError("policy", detail);
   }
 
   #changed<T>(result: T): T {

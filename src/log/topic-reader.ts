@@ -44,6 +44,7 @@ export class TopicReader {
         continue;
       }
       const slice = this.sliceAt(p, at);
+      if (batches.length > 0 && !slice.prepare()) break;
       const place = this.#locate(slice, p, at);
       if (place === null || place.index.base[place.row] > at) {
         if (!slice.row.compacted) {
@@ -101,6 +102,20 @@ export class TopicReader {
     return null;
   }
 
+  /** False while a read at `offset` would take long: a step towards it is done, ask again. */
+  prepare(p: number, offset: number): boolean {
+    return this.sliceAt(p, offset).prepare();
+  }
+
+  /** The same for `offsetForTime`. */
+  prepareForTime(p: number, timestamp: number): boolean {
+    const start = this.#log(p).start;
+    const first = this.#slices.find(
+      ({ row }) => (row.ends[p] ?? 0) > start && row.maxTimestamps[p] >= timestamp,
+    );
+    return first === undefined || first.prepare();
+  }
+
   /** The slice that holds `offset` of a partition, or would. */
   sliceAt(p: number, offset: number): Slice {
     const slices = this.#slices;
@@ -132,6 +147,7 @@ export class TopicReader {
     const log = this.#log(p);
     let at = log.start;
     while ((at = Math.max(at, log.start)) < log.highWatermark) {
+      while (!this.prepare(p, at)) yield;
       try {
         const [batch] = this.read(p, at, 1);
         if (batch === undefined) return null;

@@ -13,6 +13,7 @@ import {
 } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
 import { logSettings, type LogSettings } from "../model/topic-config.ts";
 import { compact, compactable } from "./compaction.ts";
 import { isDiskFull } from "./environment.ts";
@@ -233,14 +234,14 @@ export class Topic {
     return { format: FORMAT, ...topic, seq, flushed, createdMs: now };
   }
 
-  /** Bounded housekeeping: tables of complete slices, rolls by time, retention. */
+  /** Housekeeping in bounded steps. What frees room comes first: the rest may fail for lack. */
   tick(now: number): void {
-    for (let step = this.slices.filter(isRolled).length; step > 0; step--) this.#sealStep();
-    if (mustRoll(this, now)) this.roll(now);
-    this.#compactStep(now);
     // a rewrite in progress reads the slices that retention would remove
     const count = this.#compaction === null ? removable(this, now) : 0;
     if (count > 0) this.#removeOldest(count);
+    this.#sealStep();
+    if (mustRoll(this, now)) this.roll(now);
+    this.#compactStep(now);
   }
 
   #compactStep(now: number): void {
@@ -251,7 +252,10 @@ export class Topic {
       this.#compaction = compact(this, slices, this.#on, now);
     }
     try {
-      if (this.#compaction.next().done === true) this.#compaction = null;
+      const until = performance.now() + limits.logStepMs;
+      let done = this.#compaction.next().done;
+      while (done !== true && performance.now() < until) done = this.#compaction.next().done;
+      if (done === true) this.#compaction = null;
     } catch (error) {
       this.#compaction = null;
       this.#compactAfterMs = now + COMPACT_AGAIN_MS;
@@ -276,7 +280,7 @@ export class Topic {
     this.#on.manifest.commit();
     const { starts } = this.slices[count].row;
     this.partitions.forEach((log, p) => log.moveStart(starts[p] ?? 0));
-    for (const slice of this.slices.splice(0, count)) slice.unlink();
+    for (const slice of this.slices.splice(0, count)) slice.discard();
   }
 
   /** Moves the log's start; on disk when it returns. `before` -1: to the high watermark. */
