@@ -7,7 +7,7 @@
  *     0x02 u32 commit u16 number             a value of a commit (`commit-value.ts`)
  *     0x03 u32 partition i64 last offset     a chunk of the sealed slice's table, by its last row
  */
-import { closeSync, fsyncSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, fsyncSync, openSync, statSync, writeSync } from "node:fs";
 import { open, type RootDatabase } from "lmdb";
 import { setI64, setU32 } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -24,6 +24,8 @@ export const KIND_TABLE = 3;
 const COMMIT_LOGGED = 0x10002;
 /** LMDB may pin one reader slot per thread and environment; a few threads read a slice. */
 const READERS_MAX = 64;
+/** Of LMDB's lock file: a reader's slot has 64 bytes. */
+const LOCK_BYTES = 208 + READERS_MAX * 64;
 
 const common = {
   encoding: "binary",
@@ -45,7 +47,24 @@ export function openToRead(path: string): Environment {
   return guard(path, () => open(path, { ...common, mapSize, readOnly: true }));
 }
 
+/**
+ * LMDB maps its lock file and writes to it there: on a full disk a page without a block behind it
+ * is a SIGBUS. So the blocks are there before, or this throws.
+ */
+function allocateLock(path: string): void {
+  const lock = `${path}-lock`;
+  const stat = statSync(lock, { throwIfNoEntry: false });
+  if (stat !== undefined && stat.size >= LOCK_BYTES && stat.blocks * 512 >= stat.size) return;
+  const fd = openSync(lock, constants.O_RDWR | constants.O_CREAT, 0o664);
+  try {
+    writeSync(fd, new Uint8Array(LOCK_BYTES), 0, LOCK_BYTES, 0);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function guard(path: string, opening: () => Environment): Environment {
+  allocateLock(path);
   try {
     return opening();
   } catch (error) {

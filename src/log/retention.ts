@@ -17,6 +17,8 @@ const SLICES_PER_STEP = 4;
 /** Whether the open slice has no room for a commit of so many bytes, or no time. */
 export function isFull(topic: Topic, bytes: number, nowMs: number): boolean {
   const { row } = topic.open;
+  // the roll to a new level may have found no room
+  if (row.flushed !== topic.settings.flushed) return true;
   if (row.batches === 0) return false;
   return (
     topic.open.bytes + bytes > sliceBytes(topic) ||

@@ -2,10 +2,11 @@ import { execFileSync } from "node:child_process";
 import { existsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { readHeaders } from "../../src/log/recovery.ts";
 import { LogStore } from "../../src/log/store.ts";
 import { verifyDirectory } from "../../src/log/verify.ts";
 import { mountSmall } from "../harness/small-disk.ts";
-import { batchOf, readAll, toAppend } from "./fixture.ts";
+import { batchOf, readAll, sliceFiles, toAppend } from "./fixture.ts";
 
 const disk = mountSmall(64);
 const title = "missing" in disk ? `a full disk (${disk.missing})` : "a full disk";
@@ -88,5 +89,48 @@ describe.skipIf("missing" in disk)(title, () => {
     expect(readAll(again, "t", 0)).toHaveLength(commits);
     again.close();
     expect(existsSync(join(dir, "damaged"))).toBe(false);
+  });
+
+  const fillDisk = (): void => {
+    try {
+      execFileSync("dd", ["if=/dev/zero", `of=${ballast}`, "bs=4k"], { stdio: "pipe" });
+    } catch {}
+  };
+
+  test("retention makes room again, though nothing else can be done", async () => {
+    const dir = join(disk.dir, "retention");
+    const store = LogStore.open({ dir, diskMin: 0, now: 0, log: () => {} });
+    store.createTopic("t", 2, { "segment.bytes": "3000000", "retention.ms": "1000" });
+    for (let i = 0; i < 600; i++) store.append(pair(), 1);
+    expect(sliceFiles(dir, "t").length).toBeGreaterThan(3);
+    fillDisk();
+    // the open slice has expired, too, and there may be no room for the one after it
+    for (let i = 0; i < 10; i++) store.tick(100_000 + i);
+    await expect.poll(() => sliceFiles(dir, "t").length).toBeLessThan(3);
+    const batches = pair();
+    store.append(batches, 101_000);
+    expect(batches.map((b) => [b.error, b.baseOffset])).toEqual([
+      [null, 600],
+      [null, 600],
+    ]);
+    unlinkSync(ballast);
+    store.close();
+  });
+
+  test("a change of durability that found no room is made up for before the next append", () => {
+    const dir = join(disk.dir, "level");
+    const store = LogStore.open({ dir, diskMin: 0, now: 0, log: () => {} });
+    store.createTopic("t", 2, { "milepost.durability": "logged" });
+    store.append(pair(), 1);
+    // room for the setting, in pages of the manifest that are free again; none for a slice
+    for (let i = 1; i < 9; i++) store.alterTopic("t", { "retention.ms": `${i}000000` });
+    fillDisk();
+    expect(() => store.alterTopic("t", { "milepost.durability": "flushed" })).toThrow("disk");
+    expect(store.effectiveConfig("t")["milepost.durability"]).toBe("flushed");
+    unlinkSync(ballast);
+    store.append(pair(), 2);
+    const { meta } = readHeaders(sliceFiles(dir, "t").at(-1) as string);
+    expect(meta.flushed).toBe(true);
+    store.close();
   });
 });
