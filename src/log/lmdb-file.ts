@@ -32,7 +32,14 @@ export type FileEntry = { key: Buffer; value: Buffer };
 /** `at`: where its data, or the number of its first overflow page, lies in `page`. */
 type LeafNode = { key: Buffer; page: Buffer; at: number; bytes: number; flags: number };
 
-type Meta = { unflushed: boolean; root: number; lastPage: number; txn: number; boot: number };
+type Meta = {
+  unflushed: boolean;
+  free: number;
+  root: number;
+  lastPage: number;
+  txn: number;
+  boot: number;
+};
 
 /** As lmdb-js has it: of the kernel's id, what comes before the first dash. */
 function bootId(): number {
@@ -116,6 +123,27 @@ export class LmdbFile {
     if (this.#tree.root < NO_PAGE) yield* this.#page(this.#tree.root, 0, damaged);
   }
 
+  /**
+   * Whether LMDB may write to the file: by txn, lists of pages free for use, each a count and
+   * then numbers; a negative one is the length of the run that follows.
+   */
+  freeListDamage(): string | null {
+    const { free, lastPage } = this.#tree;
+    let first: string | null = null;
+    if (free >= NO_PAGE) return null;
+    for (const node of this.#page(free, 0, (what) => (first ??= what))) {
+      const list = this.#value(node.page, node.at, node.bytes, node.flags);
+      const room = list === null ? 0 : list.byteLength >> 3;
+      const count = list === null || room === 0 ? Infinity : Number(list.readBigUInt64LE(0));
+      let whole = node.key.byteLength === 8 && count < room;
+      for (let i = 1; whole && list !== null && i <= count; i++) {
+        whole = Math.abs(Number(list.readBigInt64LE(i * 8))) <= lastPage;
+      }
+      if (!whole) first ??= `list of free pages ${node.key.toString("hex")}`;
+    }
+    return first;
+  }
+
   close(): void {
     closeSync(this.#fd);
   }
@@ -129,6 +157,7 @@ export class LmdbFile {
     if (b.readUInt32LE(48) !== PAGE_BYTES) return null;
     return {
       unflushed: (b.readUInt16LE(52) & OVERLAPPING_SYNC) !== 0,
+      free: Number(b.readBigUInt64LE(88)),
       root: Number(b.readBigUInt64LE(136)),
       lastPage: Number(b.readBigUInt64LE(144)),
       txn: Number(b.readBigUInt64LE(152)),

@@ -189,7 +189,7 @@ export class Manifest {
 /** LMDB follows a damaged page wherever it points. */
 function checkStructure(path: string): void {
   const file = new LmdbFile(path);
-  const damage = file.structureDamage();
+  const damage = file.structureDamage() ?? file.freeListDamage();
   file.close();
   if (damage !== null) throw new MilepostError("damaged", `${path}: ${damage}`);
 }

@@ -110,6 +110,13 @@ export function readHeaders(path: string): SliceContent {
   return readSlice(path, stop, () => {});
 }
 
+function isWritable(path: string): boolean {
+  const file = new LmdbFile(path);
+  const damage = file.freeListDamage();
+  file.close();
+  return damage === null;
+}
+
 function checkFormat(meta: SliceMeta | null, path: string): void {
   if (meta === null || meta.format <= FORMAT) return;
   const detail = `${path} has format ${meta.format}, this program knows ${FORMAT}`;
@@ -177,6 +184,7 @@ export function recoverOpen(topic: Topic, report: RecoveryReport): Bad[] {
     }
   };
   readSlice(slice.path, onValue, () => (slice.sound = false));
+  if (!isWritable(slice.path)) slice.sound = false;
   const tail = bad.filter((b) => {
     if (b.commit < lastGoodCommit) return false;
     return b.row === null || (lastGood[b.row.partition] ?? 0) < b.commit;
