@@ -146,6 +146,7 @@ export function recoverRolled(slice: Slice): void {
     }
   };
   readSlice(slice.path, noteValue, () => (slice.sound = false));
+  if (!isWritable(slice.path)) slice.sound = false;
   row.ends = known.ends;
   row.maxTimestamps = known.maxTimestamps;
 }
