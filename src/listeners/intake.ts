@@ -19,7 +19,7 @@ import type { Done, Intake, Source, Transport } from "./intake-types.ts";
 import { IntakeMetrics } from "./intake-metrics.ts";
 import type { Topic } from "./mqtt/topics.ts";
 import { Parts } from "./parts.ts";
-import { NO_ROUTES, type Route, type Routes } from "./routes.ts";
+import { NO_ROUTES, takesPings, type Route, type Routes } from "./routes.ts";
 
 /** What a record may cost beside its payload: a filled-in id, flags, the headers of a reject. */
 const EXTRA_BYTES = 640;
@@ -28,7 +28,7 @@ const HEADER_REASON = Buffer.from("reason");
 const HEADER_TRANSPORT = Buffer.from("transport");
 const HEADER_DRIVER = Buffer.from("driver");
 
-type MemoryHolder = { memory: DriverMemory | null };
+type MemoryHolder = { memory: DriverMemory | null; close?(reason: string): void };
 
 export class WorkerIntake implements Intake {
   readonly metrics: IntakeMetrics;
@@ -55,6 +55,8 @@ export class WorkerIntake implements Intake {
   get refusing(): ErrorCode | null {
     if (this.draining) return "draining";
     if (this.diskFull) return "disk_full";
+    // an operator has deleted the topic, perhaps to make it anew
+    if (!takesPings(this.#routes)) return "timeout";
     if (this.#producer.stuck) return "timeout";
     if (this.#producer.full) return "backlog";
     return null;
@@ -115,7 +117,8 @@ export class WorkerIntake implements Intake {
       memory: holder.memory,
     };
     const done: Done = (_, refusal) => {
-      waiter?.settle(tag, null, 0, refusal as Refusal | null);
+      if (waiter !== null) waiter.settle(tag, null, 0, refusal as Refusal | null);
+      else if (refusal === "too_large") holder.close?.(refusal);
     };
     switch (topic.way) {
       case "position":
@@ -126,7 +129,7 @@ export class WorkerIntake implements Intake {
         return this.event(body, source, done);
       case "command":
         this.metrics.count("mqtt", "native", body.length);
-        return this.#record(this.#routes.commands, body, source, "bad_json", done);
+        return this.#record(this.#routes.commands, body, source, done);
       default:
         this.metrics.count("mqtt", "native", body.length);
         return this.reject(body, source, "unknown_topic", done);
@@ -201,7 +204,7 @@ export class WorkerIntake implements Intake {
   event(bytes: Uint8Array, source: Source, done: Done): void {
     this.metrics.count(source.transport, source.dialect, bytes.length);
     if (!isJson(bytes)) return this.reject(bytes, source, "bad_json", done);
-    this.#record(this.#routes.events, bytes, source, "unknown_topic", done);
+    this.#record(this.#routes.events, bytes, source, done);
   }
 
   reject(bytes: Uint8Array, source: Source, reason: ErrorCode, done: Done): void {
@@ -221,8 +224,10 @@ export class WorkerIntake implements Intake {
   #take(bytes: number, pings: number): void {
     this.#producer.take(this.#need(bytes), pings * this.#copies);
   }
+  /** A short ping may be written anew as a long one: `1e15` in an unknown field has 16 digits. */
   #need(bytes: number): number {
-    return (Math.min(bytes, limits.frameBytesMax) + EXTRA_BYTES) * this.#copies;
+    const most = Math.max(limits.pingBytesMax, Math.min(bytes, limits.frameBytesMax));
+    return (most + EXTRA_BYTES) * this.#copies;
   }
   get #copies(): number {
     return Math.max(1, this.#routes.positions.length, this.#routes.events.length);
@@ -275,16 +280,10 @@ export class WorkerIntake implements Intake {
     this.#keyed(this.#routes.rejects, driver, b, start, cut, headers);
   }
 
-  #record(
-    routes: readonly Route[],
-    body: Uint8Array,
-    source: Source,
-    missing: ErrorCode,
-    done: Done,
-  ): void {
+  #record(routes: readonly Route[], body: Uint8Array, source: Source, done: Done): void {
     const max = routes === this.#routes.commands ? limits.commandBytesMax : limits.frameBytesMax;
     if (body.length > max) return this.reject(body, source, "too_large", done);
-    if (routes.length === 0) return this.reject(body, source, missing, done);
+    if (routes.length === 0) return this.reject(body, source, "unknown_topic", done);
     this.#take(body.length, 1);
     const parts = new Parts(done, this.metrics.acks[source.transport]);
     parts.begin(this.#producer, this.#routes);

@@ -77,8 +77,8 @@ export class Parts implements Waiter {
       }
     }
     if (tag < this.#parts.length - 1) return;
+    if (this.#refusal !== null) return this.#done(null, this.#refusal);
     this.#ack.n++;
-    if (this.#refusal === null) this.#done(this.#result, null);
-    else this.#done(null, this.#refusal);
+    this.#done(this.#result, null);
   }
 }

@@ -19,6 +19,11 @@ export type Routes = {
 
 export const NO_ROUTES: Routes = { positions: [], events: [], commands: [], rejects: [] };
 
+/** Without both a ping cannot be acknowledged, good or bad. */
+export function takesPings({ positions, rejects }: Routes): boolean {
+  return positions.length > 0 && rejects.length > 0;
+}
+
 export function routesOf(topics: readonly IndexedTopic[]): Routes {
   const from = (what: string, first: string): Route[] =>
     topics

@@ -172,6 +172,8 @@ export class LogProducer {
     const oldest = this.#queue[0];
     if (oldest === undefined || nowMs - oldest.openedMs < limits.ackMsMax) return;
     this.#stuck = true;
+    // what could not be handed over has waited no less
+    if (!this.#open.empty && nowMs - this.#open.openedMs >= limits.ackMsMax) this.#seal();
     for (const s of this.#queue) {
       if (!s.settled && nowMs - s.openedMs >= limits.ackMsMax) this.#settle(s, "timeout");
     }

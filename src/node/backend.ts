@@ -1,6 +1,7 @@
 /** What the admin port asks of the node. */
 import type { AdminBackend, Check, TopicChange, TopicDescription } from "../admin/backend.ts";
 import type { Broker } from "../listeners/broker/broker.ts";
+import { routesOf, takesPings } from "../listeners/routes.ts";
 import type { LogPort } from "../log/client.ts";
 import type { LogMetrics } from "../log/protocol.ts";
 import type { TopicInfo } from "../log/types.ts";
@@ -94,12 +95,14 @@ export class NodeBackend implements AdminBackend {
 
   checks(): Check[] {
     const { writable } = this.#log;
+    const takes = takesPings(routesOf(this.#log.topics()));
     return [
       {
         name: "log",
         ok: writable,
         detail: writable ? "writable" : "the disk is below its watermark",
       },
+      { name: "topics", ok: takes, detail: takes ? "pings are taken" : "none takes pings" },
       { name: "node", ok: !this.draining, detail: this.draining ? "draining" : "running" },
     ];
   }

@@ -39,6 +39,25 @@ test("a ping goes to every topic that takes positions, four at the most", async 
   }
 });
 
+test("nothing is acknowledged while no topic takes positions", async () => {
+  const { admin, device } = gateway.ports;
+  const topic = `http://127.0.0.1:${admin}/v1/admin/topics/positions`;
+  const send = async (): Promise<number> => {
+    const body = ping("between");
+    const answer = await fetch(`http://127.0.0.1:${device}/v1/ingest`, { method: "POST", body });
+    return answer.status;
+  };
+  for (const name of ["by-7", "by-4", "copy", "positions"]) {
+    const url = topic.replace("positions", name);
+    expect((await fetch(`${url}?confirm=${name}`, { method: "DELETE" })).status).toBe(204);
+  }
+  expect((await fetch(`http://127.0.0.1:${admin}/readyz`)).status).toBe(503);
+  expect(await send()).toBe(503);
+  expect((await create("positions", { "milepost.from": "position" })).status).toBe(201);
+  expect(await send()).toBe(200);
+  expect(await gateway.metric("milepost_log_end_offset", `topic="positions"`)).toBe(1);
+});
+
 test("a topic that devices write to takes their largest batch", async () => {
   const small = { "max.message.bytes": "100000" };
   const refused = await create("small", { ...small, "milepost.from": "event" });

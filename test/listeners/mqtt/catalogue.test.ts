@@ -83,6 +83,7 @@ const afterConnect: [string, Buffer, string][] = [
   ["SUBSCRIBE without filters", packet(0x82, [0, 1]), ""],
   ["payload above 256 KiB", publish("fleet/a/position", "x".repeat(256 * 1024 + 1)), ""],
   ["array of 2 001 pings", publish("fleet/a/position", `[${"{},".repeat(2000)}{}]`), ""],
+  ["the same at QoS 0", publish("fleet/a/position", `[${"{},".repeat(2000)}{}]`, 0), ""],
 ];
 
 test.each(afterConnect)("after CONNACK: %s", async (_, sent, got) => {
