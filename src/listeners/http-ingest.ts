@@ -1,4 +1,5 @@
 import { isDriverId } from "../codec/rewrite.ts";
+import { skipSpace } from "../codec/skip.ts";
 import { answerWith, type Call } from "./exchange.ts";
 import type { FrameResult } from "./intake-types.ts";
 
@@ -39,20 +40,13 @@ function ingestReply({ accepted, rejected }: FrameResult): string {
  * of one JSON document (inside a string a line break is escaped).
  */
 function looksLikeLines(body: Uint8Array): boolean {
-  let i = 0;
-  while (isSpace(body[i])) i++;
-  if (body[i] !== OPEN_BRACE) return false;
-  for (i = body.indexOf(NEWLINE, i); i !== -1; i = body.indexOf(NEWLINE, i + 1)) {
-    let before = i - 1;
-    while (isSpace(body[before])) before--;
-    if (body[before] !== CLOSE_BRACE) continue;
-    let after = i + 1;
-    while (isSpace(body[after])) after++;
-    if (body[after] === OPEN_BRACE) return true;
+  let at = skipSpace(body, 0, body.length);
+  if (body[at] !== OPEN_BRACE) return false;
+  while ((at = body.indexOf(CLOSE_BRACE, at)) !== -1) {
+    // each space is looked at once, however long the gap
+    const gap = at + 1;
+    at = skipSpace(body, gap, body.length);
+    if (body[at] === OPEN_BRACE && body.subarray(gap, at).includes(NEWLINE)) return true;
   }
   return false;
-}
-
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
