@@ -1,3 +1,4 @@
+import { Gathered } from "../lib/gathered.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Exchange } from "./exchange.ts";
@@ -10,7 +11,8 @@ export type TakeBody = (bytes: Uint8Array) => void;
 /** A body that has begun to arrive. */
 type Reading = {
   exchange: Exchange;
-  chunks: Uint8Array[];
+  /** Empty once it is too large. */
+  body: Gathered;
   bytes: number;
   startedMs: number;
   lastMs: number;
@@ -67,7 +69,7 @@ export class HttpBodies {
         const nowMs = Date.now();
         reading = {
           exchange,
-          chunks: [],
+          body: new Gathered(),
           bytes: 0,
           startedMs: nowMs,
           lastMs: nowMs,
@@ -79,7 +81,7 @@ export class HttpBodies {
       if (isLast) {
         this.#readings.delete(reading);
         if (reading.bytes > limits.frameBytesMax) exchange.refuse("too_large");
-        else this.#complete(exchange, Buffer.concat(reading.chunks), false, take);
+        else this.#complete(exchange, reading.body.bytes, false, take);
       } else if (this.#intake.paused && !reading.paused) {
         reading.paused = true;
         exchange.pause();
@@ -117,10 +119,10 @@ export class HttpBodies {
     reading.lastMs = Date.now();
     reading.bytes += chunk.byteLength;
     if (reading.bytes <= limits.frameBytesMax) {
-      if (chunk.byteLength > 0) reading.chunks.push(new Uint8Array(chunk.slice(0)));
+      reading.body.add(new Uint8Array(chunk), 0, chunk.byteLength);
       return;
     }
-    reading.chunks = [];
+    reading.body = new Gathered();
     if (reading.bytes > discardBytesMax) {
       this.#readings.delete(reading);
       const message = `a body holds at most ${limits.frameBytesMax} B`;

@@ -4,6 +4,7 @@
  *
  * Invariant: `#held` is not null exactly while blocked.
  */
+import { Gathered } from "../../lib/gathered.ts";
 import { limits } from "../../model/limits.ts";
 import { bodyStart, PartialPacket, remainingLength } from "./packets.ts";
 
@@ -24,7 +25,7 @@ const NO_BYTES = Buffer.alloc(0);
 export class PacketReader {
   readonly #sink: PacketSink;
   #rest: PartialPacket | null = null;
-  #held: Buffer | null = null;
+  #held: Gathered | null = null;
 
   constructor(sink: PacketSink) {
     this.#sink = sink;
@@ -42,7 +43,8 @@ export class PacketReader {
 
   /** What follows waits, the packet `b[start, end)` before it. */
   block(b: Buffer = NO_BYTES, start = 0, end = 0): void {
-    this.#held = end > start ? Buffer.from(b.subarray(start, end)) : NO_BYTES;
+    this.#held = new Gathered();
+    this.#held.add(b, start, end);
     this.#sink.pause();
   }
 
@@ -51,7 +53,7 @@ export class PacketReader {
     const held = this.#held;
     if (held === null) return false;
     this.#held = null;
-    this.#parse(held, 0, held.length);
+    this.#parse(held.bytes, 0, held.length);
     return this.#held === null;
   }
 
@@ -100,10 +102,10 @@ export class PacketReader {
   }
 
   #hold(b: Buffer, at: number, end: number): void {
-    const held = this.#held as Buffer;
+    const held = this.#held as Gathered;
     // a socket that is paused comes nowhere near; a WebSocket cannot be paused
     if (held.length + end - at > limits.wsUnansweredBytesMax) return this.#sink.close("backlog");
-    this.#held = Buffer.concat([held, b.subarray(at, end)]);
+    held.add(b, at, end);
     this.#sink.pause();
   }
 }
