@@ -88,8 +88,8 @@ export class Exchange {
 
   /** For a body that is not taken: 413 for ever, 503 for now. */
   refuse(reason: ErrorCode): void {
-    const { text, retriable } = errorTable[reason];
-    if (!retriable) this.error(413, reason, text);
+    const { text } = errorTable[reason];
+    if (reason === "too_large") this.error(413, reason, text);
     else this.error(503, reason, text, [["Retry-After", String(retryAfterSeconds(reason))]]);
   }
 

@@ -1,5 +1,5 @@
 import type { UWS } from "../lib/uws.ts";
-import type { ErrorCode } from "../model/errors.ts";
+import { errorTable, type ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Claims, Done, FrameResult, Holder, Intake, Source } from "./intake-types.ts";
 import { retryAfterSeconds } from "./retry-after.ts";
@@ -252,7 +252,9 @@ export class IngestSocket implements Holder {
 
 function endingFor(refusal: ErrorCode): Ending {
   if (refusal === "too_large") return tooBig;
-  return { code: 1013, text: refusal, nack: refusal };
+  // a topic deleted under the frame has no word of its own in the protocol: it is to be sent again
+  const nack = errorTable[refusal].retriable ? refusal : "timeout";
+  return { code: 1013, text: nack, nack };
 }
 
 function ackText(n: number, { accepted, rejected, p }: FrameResult): string {

@@ -51,6 +51,24 @@ describe("POST /v1/ingest", () => {
     expect(gateway.intake.taken.map((taken) => taken.ndjson)).toEqual([false, false]);
   });
 
+  it("looks through a body of line breaks once", async () => {
+    // once for each of them was a minute of a worker
+    const gap = "\n".repeat(limits.frameBytesMax - 2 * good.length);
+    expect((await post("/v1/ingest", good + gap)).status).toBe(200);
+    expect((await post("/v1/ingest", good + gap + good)).status).toBe(200);
+    expect(gateway.intake.taken.map((taken) => taken.ndjson)).toEqual([false, true]);
+  });
+
+  it("asks to send again what the log could not take", async () => {
+    gateway.intake.holding = true;
+    const answer = post("/v1/ingest", good);
+    await until(() => gateway.intake.waiting === 1);
+    // the topic was deleted with the body under way
+    gateway.intake.letGo(1, "topic_missing");
+    expect((await answer).status).toBe(503);
+    expect(Number((await answer).headers.get("retry-after"))).toBeGreaterThan(0);
+  });
+
   it("answers only when the intake has", async () => {
     gateway.intake.holding = true;
     let isAnswered = false;

@@ -212,6 +212,16 @@ describe("refusals", () => {
     expect(replies).toMatchObject([{ ack: 1 }, { nack: 2, reason: "timeout" }]);
   });
 
+  it("nacks with a word of the contract, whatever the log's was", async () => {
+    gateway.intake.holding = true;
+    const { ws, replies, closed } = await connect();
+    ws.send(good);
+    await until(() => gateway.intake.waiting === 1);
+    gateway.intake.letGo(1, "topic_missing");
+    expect(await closed).toEqual({ code: 1013, reason: "timeout" });
+    expect(replies).toMatchObject([{ nack: 1, reason: "timeout" }]);
+  });
+
   it("nacks at once while nothing can be written, and refuses new sockets with 503", async () => {
     const { ws, replies, closed } = await connect();
     gateway.intake.refusing = "disk_full";
