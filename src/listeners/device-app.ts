@@ -49,8 +49,9 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
 
   const app = uws.App();
   // +1 for each connection and -1 when it ends, but not for one that became a WebSocket
-  app.filter((_res, change) => {
+  app.filter((res, change) => {
     countHttp(Number(change) > 0 ? 1 : -1);
+    if (Number(change) > 0 && admission.open > admission.max) res.close();
   });
   function countHttp(one: 1 | -1): void {
     httpConnections.value += one;

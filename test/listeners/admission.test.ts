@@ -14,3 +14,34 @@ test("devices get what the log and the admin port leave of the descriptors", asy
   const { stdout } = await run("bash", ["-c", command, process.execPath, script]);
   expect(Number(stdout)).toBe((4000 - 1200) / 2);
 });
+
+const crowd = `
+import net from "node:net";
+import { openDevicePort } from ${JSON.stringify(new URL("device-port.ts", import.meta.url).href)};
+const gateway = await openDevicePort();
+let [answered, closed] = [0, 0];
+for (let i = 0; i < 40; i++) {
+  const socket = net.connect(gateway.port, "127.0.0.1");
+  let got = false;
+  const count = () => {
+    if (!got) closed++;
+    if (answered + closed < 40) return;
+    console.log(answered);
+    process.exit();
+  };
+  socket.on("error", () => {});
+  socket.on("close", count);
+  socket.on("data", () => {
+    got = true;
+    answered++;
+    if (answered + closed === 40) count();
+  });
+  socket.write("GET /nothing HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n");
+}
+`;
+
+test("HTTP connections count among them", async () => {
+  const command = `ulimit -n 1220; exec "$0" --input-type=module-typescript -e "$1"`;
+  const { stdout } = await run("bash", ["-c", command, process.execPath, crowd]);
+  expect(Number(stdout)).toBe(1220 - 1200);
+});
