@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Duplex } from "node:stream";
 import type { MessagePort } from "node:worker_threads";
 import type { Aedes } from "aedes";
+import { isDriverId } from "../../codec/rewrite.ts";
 import type { Registry } from "../../metrics/registry.ts";
 import type { LogClient } from "../../log/types.ts";
 import { MilepostError } from "../../model/errors.ts";
@@ -20,7 +21,7 @@ import { brokerMetrics, type BrokerMetrics } from "./metrics.ts";
 import { Persistence } from "./persistence.ts";
 import { Pipe, type PipeEvents } from "./pipe.ts";
 import { eachFrame, FLAG, kinds, Outbox } from "./protocol.ts";
-import { filterGranted, isDriverId, publishRefusal } from "./topics.ts";
+import { filterGranted, publishRefusal } from "./topics.ts";
 import type { Will } from "./wills.ts";
 
 export const MQTT_STATE = "__mqtt";

@@ -3,12 +3,12 @@
  * `fleet/{driver}/cmd`, and to `owntracks/{user}/{device}/cmd` for a driver `user:device`. How far
  * it has come is journaled, so after a restart a command may be delivered again, never skipped.
  */
+import { isDriverId } from "../../codec/rewrite.ts";
 import type { LogClient, LogRecord } from "../../log/types.ts";
 import { limits } from "../../model/limits.ts";
 import type { Journal } from "./journal.ts";
 import type { BrokerMetrics } from "./metrics.ts";
 import { decodeStored, encodeStored } from "./stored.ts";
-import { isDriverId } from "./topics.ts";
 
 export const COMMANDS = "commands";
 const READ_BYTES = 256 * 1024;

@@ -58,10 +58,3 @@ export function matches(filter: string, topic: string): boolean {
 export function isWild(filter: string): boolean {
   return filter.includes("+") || filter.endsWith("#");
 }
-
-/** The contract's driver id: not empty, at most 128 bytes, no `/ + #` and no control characters. */
-export function isDriverId(id: string): boolean {
-  // oxlint-disable-next-line no-control-regex -- these are what is refused
-  if (id === "" || /[/+#\u0000-\u001f\u007f-\u009f]/.test(id)) return false;
-  return Buffer.byteLength(id) <= limits.driverIdBytesMax && id.isWellFormed();
-}

@@ -8,6 +8,7 @@
  *     everything else              broker
  */
 import { isUtf8 } from "node:buffer";
+import { isDriverId } from "../../codec/rewrite.ts";
 import { limits } from "../../model/limits.ts";
 
 export type Way = "position" | "owntracks" | "event" | "command" | "unknown" | "broker";
@@ -76,19 +77,9 @@ function fleetWay(leaf: string): Way {
 function named(name: string, way: Way, driver: string): Topic {
   const bytes = Buffer.from(name);
   const identity = Buffer.from(driver);
-  const valid =
-    identity.length > 0 && identity.length <= limits.driverIdBytesMax && !hasControl(driver);
-  if (!valid)
+  if (!isDriverId(driver))
     return { way: way === "broker" ? way : "unknown", bytes, driver: null, identity: null };
   return { way, bytes, driver, identity };
-}
-
-function hasControl(s: string): boolean {
-  for (let i = 0; i < s.length; i++) {
-    const c = s.charCodeAt(i);
-    if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return true;
-  }
-  return false;
 }
 
 /**
