@@ -47,6 +47,14 @@ test("a connection that says nothing is closed", async () => {
   expect(await raw.untilClose()).toBe("");
 }, 25_000);
 
+test("a connection that drips its CONNECT is closed as if it said nothing", async () => {
+  const raw = await Raw.open(gateway.ports.mqtt);
+  raw.send([0x10, 0x7f]);
+  const drip = setInterval(() => raw.send([0]), 1000);
+  expect(await raw.untilClose()).toBe("");
+  clearInterval(drip);
+}, 25_000);
+
 test("2 000 drivers reconnect at once, twice, each with a ping behind its CONNECT", async () => {
   const ids = Array.from({ length: 2000 }, (_, i) => `herd-${i}`);
   for (let round = 1; round <= 2; round++) {

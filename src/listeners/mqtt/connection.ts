@@ -71,7 +71,8 @@ export class MqttConnection implements PacketSink, Waiter, AckTarget, Holder {
   /** `b[0, end)` was read; it is only valid during the call. */
   data(b: Buffer, end: number): void {
     if (this.#state === "closed" || this.#state === "refused") return;
-    this.#lastHeard = this.#lane.clock;
+    // before its CONNECT is whole a client is not heard, however steadily it drips
+    if (this.#state !== "new") this.#lastHeard = this.#lane.clock;
     this.#reader.read(b, end);
   }
 
@@ -141,6 +142,7 @@ export class MqttConnection implements PacketSink, Waiter, AckTarget, Holder {
     const named = connect.clientId !== "";
     this.#broker = new BrokerSide(this.#lane.broker, this.id, this.#remote, connect, packet);
     this.#silence = silenceSeconds(connect.keepAliveSeconds);
+    this.#lastHeard = this.#lane.clock;
     this.#state = "claiming";
     if (!named) return this.granted(false, []);
     this.#reader.block();
