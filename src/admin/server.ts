@@ -44,8 +44,6 @@ export async function startAdmin(
   );
   server.maxConnections = options.connectionsMax ?? 256;
   await listen(server, options);
-  // running out of descriptors ends an accept, never the process
-  server.on("error", () => {});
   const { port } = server.address() as AddressInfo;
   return { port, close: () => close(server) };
 }

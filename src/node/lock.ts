@@ -26,8 +26,6 @@ export async function lockDirectory(dir: string): Promise<DirectoryLock> {
     fs.rmSync(name, { force: true });
     await listen(server, name);
   }
-  // running out of descriptors ends an accept, never the process
-  server.on("error", () => {});
   server.unref();
   fs.writeFileSync(holderFile, JSON.stringify({ pid: process.pid }));
   return {
