@@ -59,6 +59,8 @@ export const limits = {
   /** Not at its level this long after it was read: the send is refused (closed, nack, 503). */
   ackMsMax: 30_000,
   drainMsMax: 25_000,
+  /** From SIGTERM to the end, whatever hangs: within the contract's 30 s. */
+  stopMsMax: 29_000,
   connectionsMax: 100_000,
   /** Descriptors for 256 slices of three, the admin port, and what Node itself opens. */
   descriptorsKept: 1200,

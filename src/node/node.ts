@@ -116,9 +116,14 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const stop = async (): Promise<void> => {
     stopping = true;
     backend.draining = true;
+    // a disk that hangs must not keep a supervisor waiting: what is not written was not acknowledged
+    const late = setTimeout(() => {
+      process.stderr.write("milepost: not stopped in time; the next start recovers\n");
+      exit(1);
+    }, limits.stopMsMax);
     const drained = workers.map((w) => answer(w, "drained", { drain: true }));
     await Promise.race([Promise.all(drained), sleep(limits.drainMsMax), exited]);
-    await broker.close();
+    await Promise.race([broker.close(), exited]);
     await Promise.race([
       Promise.all(workers.map((w) => answer(w, "closed", { close: true }))),
       sleep(2000),
@@ -130,6 +135,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
       logThread.postMessage({ stop: true } satisfies ToLogThread);
       void exited.then(() => resolve());
     });
+    clearTimeout(late);
     lock.release();
     exit(0);
   };

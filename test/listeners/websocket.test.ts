@@ -353,7 +353,10 @@ describe("takeover", () => {
       Array.from({ length: 8 }, () => connect("/v1/ingest?driver=d1")),
     );
     await until(() => metric(gateway.registry, "milepost_connections", { transport: "ws" }) === 1);
-    const [last] = devices.filter((device) => device.ws.readyState === WebSocket.OPEN);
+    // the closes that the gateway has sent are still on their way to the clients
+    const open = () => devices.filter((device) => device.ws.readyState === WebSocket.OPEN);
+    await until(() => open().length === 1);
+    const [last] = open();
     last.ws.send(good);
     expect(await last.replied(1)).toMatchObject([{ ack: 1 }]);
   });
