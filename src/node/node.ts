@@ -116,7 +116,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const stop = async (): Promise<void> => {
     stopping = true;
     backend.draining = true;
-    // a disk that hangs must not keep a supervisor waiting: what is not written was not acknowledged
+    // a disk that hangs keeps no supervisor waiting: what is unwritten was not acknowledged
     const late = setTimeout(() => {
       process.stderr.write("milepost: not stopped in time; the next start recovers\n");
       exit(1);
