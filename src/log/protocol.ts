@@ -62,8 +62,7 @@ export type LogMetrics = {
   bytesWritten: number;
   slices: number;
   writable: boolean;
-  cpuSeconds: number;
-  append: { bounds: number[]; counts: number[]; sum: number };
+  append: { buckets: number[]; counts: number[]; sum: number };
 };
 
 export type ToLog = { id: number; op: LogOp; args: unknown[] };

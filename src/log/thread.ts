@@ -5,6 +5,7 @@
  * with it the process; nothing is acknowledged after that.
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { Histogram } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
 import type {
@@ -41,11 +42,7 @@ export class LogThread {
   #timer: NodeJS.Timeout | undefined;
   #lastCommit = 0;
   #writable = true;
-  readonly #append = {
-    bounds: APPEND_BOUNDS,
-    counts: APPEND_BOUNDS.map(() => 0).concat(0),
-    sum: 0,
-  };
+  readonly #append = new Histogram(APPEND_BOUNDS);
   readonly #tick: NodeJS.Timeout;
 
   constructor(store: LogStore) {
@@ -144,7 +141,7 @@ export class LogThread {
       producer.port.postMessage(index);
     }
     for (const a of appends) this.#answerAppend(a);
-    this.#observe((performance.now() - started) / 1000);
+    this.#append.observe((performance.now() - started) / 1000);
     this.#tellCommitted(batches);
     this.#tellWritable();
   };
@@ -295,21 +292,13 @@ export class LogThread {
   }
 
   #metrics(): LogMetrics {
-    const { user, system } = process.cpuUsage();
+    const { counts, sum } = this.#append;
+    const buckets = APPEND_BOUNDS;
     return {
       ...this.#store.metrics(),
       writable: this.#store.writable,
-      cpuSeconds: (user + system) / 1e6,
-      append: this.#append,
+      append: { buckets, counts, sum },
     };
-  }
-
-  #observe(seconds: number): void {
-    const { bounds, counts } = this.#append;
-    let i = 0;
-    while (i < bounds.length && seconds > bounds[i]) i++;
-    counts[i]++;
-    this.#append.sum += seconds;
   }
 
   #answer(port: MessagePort, message: FromLog): void {

@@ -30,7 +30,6 @@ const table = {
   out_of_order_sequence: { text: "producer sequence has a gap", retriable: false, kafka: 45 },
   duplicate_sequence: { text: "producer sequence is too old", retriable: false, kafka: 46 },
   fenced_producer: { text: "producer epoch is stale", retriable: false, kafka: 47 },
-  fenced_epoch: { text: "leader epoch is stale", retriable: true, kafka: 74 },
   invalid_record: { text: "not a valid record batch", retriable: false, kafka: 87 },
   // the program
   locked: { text: "the data directory is in use", retriable: false, kafka: -1 },

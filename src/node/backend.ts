@@ -138,9 +138,7 @@ function logSnapshot(m: LogMetrics): MetricSnapshot[] {
     help: "A group commit, flush included",
     labels: {},
     type: "histogram",
-    buckets: m.append.bounds,
-    counts: m.append.counts,
-    sum: m.append.sum,
+    ...m.append,
   });
   return rows;
 }
