@@ -16,7 +16,8 @@ const examples = `Examples:
   npm start
   npm start -- --drivers 500
   milepost demo --drivers 1000 --hz 2 --data-dir /var/tmp/milepost
-  milepost demo --mqtt-port 0 --device-port 0 --admin-port 0      any free ports
+  milepost demo --mqtt-port 0 --device-port 0 --kafka-port 0 --admin-port 0
+                                                                  any free ports
 `;
 
 /** Options handed on to `serve` as they are. */
@@ -127,7 +128,7 @@ class Demo {
     const code = await gateway.exited;
     const message = `the gateway did not start:${gateway.lastWords}`;
     const ports = / port .* in use/.test(message)
-      ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --admin-port 0 (any free ones)"
+      ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --kafka-port 0 --admin-port 0"
       : "";
     throw code === 2 ? new UsageError(message) : new CommandFailure(message + ports);
   }

@@ -122,7 +122,6 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     defaultText: "the address the client connected to",
     schema: host,
     fromText: asIs,
-    inert: true,
   },
   mqttPort: {
     name: "mqtt-port",
@@ -156,7 +155,6 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     default: 9092,
     schema: port,
     fromText: integer,
-    inert: true,
   },
   adminPort: {
     name: "admin-port",

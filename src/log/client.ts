@@ -4,7 +4,7 @@ import { BatchBuilder } from "../batch/builder.ts";
 import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
 import { recordsOf } from "../batch/records.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
-import type { FromLog, IndexedTopic, LogOp, LogRequests } from "./protocol.ts";
+import type { FromLog, IndexedTopic, LogNode, LogOp, LogRequests } from "./protocol.ts";
 import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
 
 type Pending = { resolve(result: unknown): void; reject(error: Error): void };
@@ -18,12 +18,15 @@ export class LogPort implements LogClient {
   readonly #topicListeners: (() => void)[] = [];
   readonly #committed = new Map<string, Set<Committed>>();
   #topics: IndexedTopic[] = [];
+  #byName = new Map<string, IndexedTopic>();
   #nextId = 1;
   #spread = 0;
   #writableListeners: (() => void)[] = [];
   #known: (() => void) | null = null;
   readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
   writable = true;
+  /** Which log this is, and the leader epoch of all of its partitions. */
+  node: LogNode = { id: "", epoch: -1 };
 
   /** `partitionOf` is the partitioner for keys: Kafka's murmur2. */
   constructor(port: MessagePort, partitionOf: Partitioner) {
@@ -53,6 +56,10 @@ export class LogPort implements LogClient {
     return this.#topics;
   }
 
+  topic(name: string): IndexedTopic | null {
+    return this.#byName.get(name) ?? null;
+  }
+
   onTopics(listener: () => void): void {
     this.#topicListeners.push(listener);
   }
@@ -79,8 +86,8 @@ export class LogPort implements LogClient {
     topic: string,
     records: NewRecord[],
   ): Promise<{ partition: number; offset: number }[]> {
-    const info = this.#topics.find((t) => t.name === topic);
-    if (info === undefined) throw new MilepostError("topic_missing", topic);
+    const info = this.topic(topic);
+    if (info === null) throw new MilepostError("topic_missing", topic);
     const now = Date.now();
     const builders = new Map<number, BatchBuilder>();
     const places = records.map((r) => {
@@ -151,6 +158,8 @@ export class LogPort implements LogClient {
       else pending?.resolve(m.result);
     } else if ("topics" in m) {
       this.#topics = m.topics;
+      this.#byName = new Map(m.topics.map((topic) => [topic.name, topic]));
+      this.node = m.node;
       this.#known?.();
       for (const listener of this.#topicListeners) listener();
     } else if ("writable" in m) {

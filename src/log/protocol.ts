@@ -12,6 +12,9 @@ import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./
 /** `index` names the topic in slabs; it is never given twice by one log thread. */
 export type IndexedTopic = TopicInfo & { index: number };
 
+/** `id` names this log for good; `epoch` is the leader epoch of this start. */
+export type LogNode = { id: string; epoch: number };
+
 export type LogThreadOptions = {
   dir: string;
   diskMin: number | null;
@@ -69,6 +72,6 @@ export type ToLog = { id: number; op: LogOp; args: unknown[] };
 export type FromLog =
   | { id: number; result: unknown }
   | { id: number; error: { code: string; message: string } }
-  | { topics: IndexedTopic[] }
+  | { topics: IndexedTopic[]; node: LogNode }
   | { writable: boolean }
   | { committed: [topic: string, partition: number, highWatermark: number][] };

@@ -75,8 +75,7 @@ export class LogThread {
     this.#clients.add(client);
     port.on("close", () => this.#clients.delete(client));
     port.on("message", (m: ToLog) => this.#request(client, m));
-    const news: FromLog = { topics: this.#indexedTopics() };
-    port.postMessage(news);
+    port.postMessage(this.#news());
     port.postMessage({ writable: this.#writable } satisfies FromLog);
   }
 
@@ -271,7 +270,7 @@ export class LogThread {
 
   #changed<T>(result: T): T {
     this.#nameTopics();
-    const news: FromLog = { topics: this.#indexedTopics() };
+    const news = this.#news();
     for (const { port } of this.#clients) port.postMessage(news);
     return result;
   }
@@ -287,8 +286,12 @@ export class LogThread {
     for (const [id, index] of this.#indexOf) if (!live.has(id)) this.#names[index] = "";
   }
 
-  #indexedTopics() {
-    return this.#store.topics().map((t) => ({ ...t, index: this.#indexOf.get(t.id) as number }));
+  #news(): FromLog {
+    const { nodeId: id, recovery } = this.#store;
+    const topics = this.#store.topics().map((t) => {
+      return { ...t, index: this.#indexOf.get(t.id) as number };
+    });
+    return { topics, node: { id, epoch: recovery.epoch } };
   }
 
   #metrics(): LogMetrics {

@@ -86,6 +86,23 @@ export const limits = {
   /** The largest batch a worker makes: one record of the largest frame, or a batch just full. */
   ingestBatchBytesMax: 288 * 1024,
 
+  // --- Kafka clients ---
+  kafkaConnectionsMax: 10_000,
+  /** A produce request of 16 partitions of 1 MiB, and as much again; Kafka's own is 100 MiB. */
+  kafkaRequestBytesMax: 32 * 1024 * 1024,
+  /** Read ahead of a request that has to wait: then the socket is not read. */
+  kafkaUnreadBytesMax: 64 * 1024,
+  /** Half-received requests of all connections: beyond, the largest is closed. */
+  kafkaUnreadBytesAllMax: 256 * 1024 * 1024,
+  /** Produce requests of one connection on their way to the disk: Java's default is 5. */
+  kafkaRequestsInFlightMax: 64,
+  /** No byte moved, in the middle of a request or an answer. */
+  kafkaStalledMsMax: 60_000,
+  /** Kafka's connections.max.idle.ms. */
+  kafkaIdleMsMax: 600_000,
+  /** Topics a connection makes by asking for them. */
+  kafkaAutoCreatedPerMinuteMax: 100,
+
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
   commitEveryMs: 2,

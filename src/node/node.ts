@@ -20,6 +20,7 @@ import { partitionOf } from "../partitions/murmur2.ts";
 import { version } from "../version.ts";
 import { NodeBackend } from "./backend.ts";
 import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
+import type { FromKafka, KafkaOptions } from "./kafka.ts";
 import { lockDirectory } from "./lock.ts";
 import { probePort } from "./ports.ts";
 
@@ -35,6 +36,9 @@ export type Ready = {
 };
 export type RunningNode = { ready: Ready; stop(): Promise<void>; exited: Promise<number> };
 
+/** One node leads and replicates everything itself. */
+const NODE = 1;
+
 /** The young generation holds a few turns of sockets' work: fewer, cheaper collections. */
 const INGEST_YOUNG_MB = 64;
 
@@ -45,6 +49,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const lock = await lockDirectory(options.dataDir);
   const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
   const devicePort = await probePort("device", options.host, options.devicePort);
+  const kafkaPort = await probePort("kafka", options.host, options.kafkaPort);
   const adminPort = await probePort("admin", options.adminHost, options.adminPort);
 
   const report = (line: string): void => {
@@ -96,18 +101,23 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
       claims,
     });
     workers.push(watch(`ingest-${i}`, worker));
-    await Promise.race([ready, exited.then(() => Promise.reject(new Error("a thread failed")))]);
+    await Promise.race([ready, threadFailed(exited)]);
   }
 
-  const backend = new NodeBackend(log, broker, () => snapshots(registry, workers), report);
+  const kafka = startKafka(options, kafkaPort, logThread, report);
+  watch("kafka", kafka.worker);
+  await Promise.race([kafka.ready, threadFailed(exited)]);
+
+  const threads = [...workers, kafka.worker];
+  const backend = new NodeBackend(log, broker, () => snapshots(registry, threads), report);
   const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
 
   const ready: Ready = {
-    node: 1,
+    node: NODE,
     mqtt: mqttPort,
     device: devicePort,
     http: null,
-    kafka: null,
+    kafka: kafkaPort,
     admin: admin.port,
     cluster: null,
     pid: process.pid,
@@ -121,11 +131,11 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
       process.stderr.write("milepost: not stopped in time; the next start recovers\n");
       exit(1);
     }, limits.stopMsMax);
-    const drained = workers.map((w) => answer(w, "drained", { drain: true }));
+    const drained = threads.map((w) => answer(w, "drained", { drain: true }));
     await Promise.race([Promise.all(drained), sleep(limits.drainMsMax), exited]);
     await Promise.race([broker.close(), exited]);
     await Promise.race([
-      Promise.all(workers.map((w) => answer(w, "closed", { close: true }))),
+      Promise.all(threads.map((w) => answer(w, "closed", { close: true }))),
       sleep(2000),
       exited,
     ]);
@@ -212,6 +222,31 @@ function startIngest(
   });
   return { worker: thread, ready };
 }
+
+function startKafka(
+  { host, advertise }: ServeOptions,
+  port: number,
+  logThread: Worker,
+  report: (line: string) => void,
+): { worker: Worker; ready: Promise<void> } {
+  const log = clientPort(logThread);
+  const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, log };
+  const worker = new Worker(new URL("./kafka.ts", import.meta.url), {
+    workerData,
+    transferList: [log],
+    name: "kafka",
+  });
+  const ready = new Promise<void>((resolve) => {
+    worker.on("message", (m: FromKafka) => {
+      if ("line" in m) report(m.line);
+      if ("ready" in m) resolve();
+    });
+  });
+  return { worker, ready };
+}
+
+const threadFailed = (exited: Promise<number>): Promise<never> =>
+  exited.then(() => Promise.reject(new Error("a thread failed")));
 
 /** Sends `m` and waits for the message that has `field`. */
 function answer(worker: Worker, field: "drained" | "closed", m: ToIngest): Promise<void> {

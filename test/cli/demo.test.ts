@@ -20,7 +20,8 @@ afterEach(async () => {
   rmSync(cwd, { recursive: true, force: true });
 });
 
-const anyPorts = ["--mqtt-port", "0", "--device-port", "0", "--admin-port", "0"];
+const ports = ["--mqtt-port", "--device-port", "--kafka-port", "--admin-port"];
+const anyPorts = ports.flatMap((port) => [port, "0"]);
 const small = ["demo", "--drivers", "10", ...anyPorts];
 
 /** Processes started by this one, by what they were asked to do. */

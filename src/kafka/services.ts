@@ -1,0 +1,16 @@
+/** What handlers lean on. */
+import type { LogPort } from "../log/client.ts";
+import type { LogReader } from "../log/reader.ts";
+import type { Registry } from "../metrics/registry.ts";
+
+export type Services = {
+  readonly nodeId: number;
+  readonly clusterId: string;
+  readonly log: LogPort;
+  readonly reader: LogReader;
+  readonly registry: Registry;
+  /** A line for the operator. */
+  report(line: string): void;
+  /** ms. */
+  now(): number;
+};

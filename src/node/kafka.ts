@@ -1,0 +1,63 @@
+/**
+ * The Kafka thread: client connections, consumer groups, reads from LMDB. It never writes there:
+ * what is produced goes to the log thread.
+ */
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { KafkaServer } from "../kafka/server.ts";
+import type { Services } from "../kafka/services.ts";
+import { LogPort } from "../log/client.ts";
+import { LogReader } from "../log/reader.ts";
+import { watchThread } from "../metrics/process.ts";
+import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
+import { partitionOf } from "../partitions/murmur2.ts";
+
+export type KafkaOptions = {
+  host: string;
+  port: number;
+  advertise: string | null;
+  nodeId: number;
+  /** To the log thread. */
+  log: MessagePort;
+};
+export type ToKafka = { metrics: number } | { drain: true } | { close: true };
+export type FromKafka =
+  | { ready: { port: number } }
+  | { line: string }
+  | { metrics: number; snapshot: MetricSnapshot[] }
+  | { drained: true }
+  | { closed: true };
+
+const options = workerData as KafkaOptions;
+const parent = parentPort as NonNullable<typeof parentPort>;
+const tell = (m: FromKafka): void => parent.postMessage(m);
+
+const registry = new Registry();
+watchThread(registry, "kafka");
+const log = new LogPort(options.log, partitionOf);
+await log.ready();
+const services: Services = {
+  nodeId: options.nodeId,
+  clusterId: log.node.id,
+  log,
+  reader: new LogReader(log),
+  registry,
+  report: (line) => tell({ line }),
+  now: Date.now,
+};
+const { host, port, advertise } = options;
+const server = await KafkaServer.listen(services, { host, port, advertise });
+
+parent.on("message", (m: ToKafka) => {
+  if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });
+  else if ("drain" in m) void server.drain().then(() => tell({ drained: true }));
+  else close();
+});
+tell({ ready: { port: server.port } });
+
+function close(): void {
+  server.close();
+  services.reader.close();
+  tell({ closed: true });
+  options.log.close();
+  parent.close();
+}
