@@ -38,6 +38,7 @@ const ranks: Record<string, number> = {
 /** Where an outside package may be imported; what is not here may not be imported in src/. */
 const homes: Record<string, string[]> = {
   "@node-rs/crc32": ["batch", "log"],
+  "@platformatic/kafka": ["cli", "sinks", "uplink"],
   aedes: ["listeners"],
   commander: ["cli"],
   "h3-js": ["partitions", "live"],
