@@ -22,6 +22,7 @@ export class LogPort implements LogClient {
   #nextId = 1;
   #spread = 0;
   #writableListeners: (() => void)[] = [];
+  readonly #forgottenListeners: ((path: string) => void)[] = [];
   #known: (() => void) | null = null;
   readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
   writable = true;
@@ -66,6 +67,11 @@ export class LogPort implements LogClient {
 
   onWritable(listener: () => void): void {
     this.#writableListeners.push(listener);
+  }
+
+  /** Told of every slice that must not stay open here. */
+  onForgotten(listener: (path: string) => void): void {
+    this.#forgottenListeners.push(listener);
   }
 
   onCommitted(topic: string, listener: Committed): () => void {
@@ -165,6 +171,8 @@ export class LogPort implements LogClient {
     } else if ("writable" in m) {
       this.writable = m.writable;
       for (const listener of this.#writableListeners) listener();
+    } else if ("forgotten" in m) {
+      for (const listener of this.#forgottenListeners) listener(m.forgotten);
     } else {
       for (const [topic, partition, highWatermark] of m.committed) {
         for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark);

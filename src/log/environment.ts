@@ -11,6 +11,7 @@ import { closeSync, constants, fsyncSync, openSync, statSync, writeSync } from "
 import { open, type RootDatabase } from "lmdb";
 import { setI64, setU32 } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
 
 export type Environment = RootDatabase<Uint8Array, Uint8Array>;
 
@@ -37,8 +38,15 @@ const common = {
   cache: false,
 } as const;
 
+/** Address space only. The largest commit and the table come on top of a slice's limit. */
+const SLICE_MAP_BYTES = 2 * limits.sliceBytesMax;
+
 /** `flushed`: every transaction is on disk when it returns. */
-export function openToWrite(path: string, flushed: boolean, mapSize: number): Environment {
+export function openToWrite(
+  path: string,
+  flushed: boolean,
+  mapSize = SLICE_MAP_BYTES,
+): Environment {
   return guard(path, () => open(path, { ...common, mapSize, overlappingSync: !flushed }));
 }
 

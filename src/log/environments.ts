@@ -25,6 +25,8 @@ export class Environments {
   /** Found once, and not healed while the node runs. */
   readonly #damaged = new Map<string, MilepostError>();
   readonly #max: number;
+  /** A file that nobody may keep open: it is closed for good, or gone. */
+  onForgotten: (path: string) => void = () => {};
 
   constructor(max: number) {
     this.#max = max;
@@ -100,6 +102,12 @@ export class Environments {
   #endCheck(path: string): void {
     this.#checks.get(path)?.file.close();
     this.#checks.delete(path);
+  }
+
+  /** The slice is closed for good, or gone. */
+  forget(path: string): void {
+    this.drop(path);
+    this.onForgotten(path);
   }
 
   drop(path: string): void {

@@ -27,6 +27,14 @@ export class PartitionLog {
     return i < 0 ? -1 : epochs[i][0];
   }
 
+  /** From the one that holds at `offset` on. */
+  epochsFrom(offset: number): [epoch: number, startOffset: number][] {
+    const { epochs } = this;
+    let i = epochs.length - 1;
+    while (i > 0 && epochs[i][1] > offset) i--;
+    return epochs.slice(Math.max(i, 0));
+  }
+
   /** The end did not move: what a failed commit had taken is given back. */
   rollback(): void {
     this.pendingEnd = this.end;

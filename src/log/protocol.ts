@@ -6,6 +6,7 @@
  * or refused. A client port carries requests, answers and news.
  */
 import type { MessagePort } from "node:worker_threads";
+import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./types.ts";
 
@@ -34,6 +35,7 @@ export type LogRequests = {
     [topic: string, partition: number, offset: number, maxBytes: number],
     { batches: Uint8Array[]; highWatermark: number; start: number },
   ];
+  locate: [[reads: ReadAt[]], Located[]];
   offsetForTime: [
     [topic: string, partition: number, ts: number],
     { offset: number; timestamp: number } | null,
@@ -74,4 +76,5 @@ export type FromLog =
   | { id: number; error: { code: string; message: string } }
   | { topics: IndexedTopic[]; node: LogNode }
   | { writable: boolean }
+  | { forgotten: string }
   | { committed: [topic: string, partition: number, highWatermark: number][] };

@@ -5,17 +5,8 @@
  */
 import { rm, rmSync } from "node:fs";
 import { dirname } from "node:path";
-import {
-  baseOffset,
-  batchBytes,
-  lastOffsetDelta,
-  leaderEpoch,
-  maxTimestamp,
-  verifyBatch,
-} from "../batch/header.ts";
-import { copyBytes } from "../lib/copy-bytes.ts";
+import { baseOffset, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
-import { limits } from "../model/limits.ts";
 import { cutValue, ROW_BYTES, VALUE_HEAD_BYTES } from "./commit-value.ts";
 import {
   headerKey,
@@ -38,16 +29,12 @@ import {
   type SliceMeta,
 } from "./slice-header.ts";
 import { CHUNK_ROWS, PartitionIndex } from "./slice-index.ts";
+import { locateInTable, type Place } from "./slice-table.ts";
+import { copyStored, type StoredBatch } from "./stored-batch.ts";
 import type { AppendBatch } from "./types.ts";
 
-/** Address space only. The largest commit and the table come on top of the slice's limit. */
-const MAP_BYTES = 2 * limits.sliceBytesMax;
-/** Chunks of a sealed slice's table in memory, 16 KB each. */
-const CHUNKS_KEPT = 8;
 /** Bytes of table written in one step of sealing. */
 const SEAL_STEP_BYTES = 256 * 1024;
-
-export type Place = { index: PartitionIndex; row: number };
 
 export class Slice {
   readonly path: string;
@@ -82,7 +69,7 @@ export class Slice {
     const slice = new Slice(path, row, environments);
     slice.index = headers.map(() => new PartitionIndex());
     try {
-      slice.#env = openToWrite(path, row.flushed, MAP_BYTES);
+      slice.#env = openToWrite(path, row.flushed);
       transact(slice.#env, true, () => {
         put(slice.environment, META_KEY, encodeSealed(meta), true);
         headers.forEach((h, i) => put(slice.environment, headerKey(i), encodeSealed(h), true));
@@ -97,7 +84,7 @@ export class Slice {
 
   /** For writing: the open slice, or a rolled one that is still to be sealed. */
   openToWrite(): Environment {
-    this.#env ??= openToWrite(this.path, this.row.flushed, MAP_BYTES);
+    this.#env ??= openToWrite(this.path, this.row.flushed);
     return this.#env;
   }
 
@@ -171,22 +158,7 @@ export class Slice {
       return row === index.count ? null : { index, row };
     }
     const chunks = this.#environments.chunks(this.path);
-    let index = chunks.get(partition);
-    if (
-      index === undefined ||
-      !(offset <= index.last[index.count - 1] && offset >= index.base[0])
-    ) {
-      const loaded = this.#loadChunk(partition, offset);
-      if (loaded === null) return null;
-      index = loaded;
-      chunks.delete(partition);
-      for (const other of chunks.keys()) {
-        if (chunks.size < CHUNKS_KEPT) break;
-        chunks.delete(other);
-      }
-      chunks.set(partition, index);
-    }
-    return { index, row: index.find(offset) };
+    return locateInTable(this.environment, chunks, this.path, partition, offset);
   }
 
   /**
@@ -194,22 +166,17 @@ export class Slice {
    * `epoch` is the leader epoch that held at its base offset.
    */
   read({ index, row }: Place, epoch: number): Uint8Array | null {
-    const key = valueKey(index.commit[row], index.value[row], scratchKey);
-    const value = this.environment.getBinaryFast(key);
-    if (value === undefined) return null;
-    const from = index.position[row];
     const length = index.length[row];
-    // `length` of what lmdb returns is right, its byteLength is not
-    if (from + length > value.length) return null;
     const batch = new Uint8Array(length);
-    copyBytes(value, from, from + length, batch, 0);
-    const whole =
-      verifyBatch(batch) &&
-      baseOffset(batch) === index.base[row] &&
-      batchBytes(batch) === length &&
-      index.base[row] + lastOffsetDelta(batch) === index.last[row] &&
-      leaderEpoch(batch) === epoch;
-    return whole ? batch : null;
+    const stored: StoredBatch = {
+      base: index.base[row],
+      last: index.last[row],
+      commit: index.commit[row],
+      value: index.value[row],
+      position: index.position[row],
+      length,
+    };
+    return copyStored(this.environment, stored, epoch, batch, 0) ? batch : null;
   }
 
   putHeaders(from: number, headers: PartitionHeader[]): void {
@@ -298,7 +265,7 @@ export class Slice {
   close(): void {
     void this.#env?.close();
     this.#env = null;
-    this.#environments.drop(this.path);
+    this.#environments.forget(this.path);
   }
 
   unlink(): void {
@@ -315,16 +282,6 @@ export class Slice {
         if (error !== null) throw error;
       });
     }
-  }
-
-  #loadChunk(partition: number, offset: number): PartitionIndex | null {
-    const range = { start: tableKey(partition, offset), end: tableKey(partition + 1, 0), limit: 1 };
-    for (const { value } of this.environment.getRange(range)) {
-      const chunk = PartitionIndex.decodeChunk(value);
-      if (chunk === null) throw new MilepostError("damaged", `table of ${this.path}`);
-      return chunk;
-    }
-    return null;
   }
 }
 

@@ -140,7 +140,7 @@ export class LogStore {
   }
 
   deleteTopic(name: string): void {
-    const topic = this.#topic(name);
+    const topic = this.topic(name);
     orDiskFull(() => {
       this.#manifest.removeTopic(topic.row);
       for (const slice of topic.slices) this.#manifest.removeSlice(topic.row.id, slice.row.seq);
@@ -157,7 +157,7 @@ export class LogStore {
 
   /** A value of null returns a setting to its default. */
   alterTopic(name: string, config: Record<string, string | null>): TopicInfo {
-    const topic = this.#topic(name);
+    const topic = this.topic(name);
     const changed = { ...topic.row.config };
     for (const [setting, value] of Object.entries(config)) {
       if (value === null) {
@@ -182,7 +182,7 @@ export class LogStore {
   }
 
   addPartitions(name: string, total: number): TopicInfo {
-    const topic = this.#topic(name);
+    const topic = this.topic(name);
     const { partitions } = topic.row;
     if (!Number.isInteger(total) || total <= partitions) {
       const detail = `${name} has ${partitions} partitions, ${total} is not more`;
@@ -194,19 +194,20 @@ export class LogStore {
   }
 
   describe(name: string): PartitionState[] {
-    return this.#topic(name).state();
+    return this.topic(name).state();
   }
 
   effectiveConfig(name: string): Record<string, string> {
-    return { ...this.#topic(name).config };
+    return { ...this.topic(name).config };
   }
 
   watermark(name: string, partition: number): { start: number; highWatermark: number } {
-    const { start, highWatermark } = this.#topic(name).partition(partition);
+    const { start, highWatermark } = this.topic(name).partition(partition);
     return { start, highWatermark };
   }
 
-  #topic(name: string): Topic {
+  /** Throws `topic_missing`. */
+  topic(name: string): Topic {
     const topic = this.#topics.get(name);
     if (topic === undefined) throw new MilepostError("topic_missing", name);
     return topic;
@@ -253,45 +254,35 @@ export class LogStore {
     touched.clear();
   }
 
-  /** False while a read there would take long: a step towards it is done, ask again. */
-  prepareRead(topic: string, partition: number, offset: number): boolean {
-    return this.#topic(topic).reader.prepare(partition, offset);
-  }
-
-  /** The same for `offsetForTime`. */
-  prepareForTime(topic: string, partition: number, timestamp: number): boolean {
-    return this.#topic(topic).reader.prepareForTime(partition, timestamp);
-  }
-
   read(
     topic: string,
     partition: number,
     offset: number,
     maxBytes: number,
   ): { batches: Uint8Array[]; highWatermark: number; start: number } {
-    const t = this.#topic(topic);
+    const t = this.topic(topic);
     const batches = t.reader.read(partition, offset, maxBytes);
     const { highWatermark, start } = t.partitions[partition];
     return { batches, highWatermark, start };
   }
 
+  /** Told of every slice that readers elsewhere must close. */
+  onForgotten(listener: (path: string) => void): void {
+    this.#environments.onForgotten = listener;
+  }
+
   offsetForTime(topic: string, partition: number, timestamp: number) {
-    return this.#topic(topic).reader.offsetForTime(partition, timestamp);
+    return this.topic(topic).reader.offsetForTime(partition, timestamp);
   }
 
   /** Moves the start of a partition; returns the start. `before` -1: to the high watermark. */
   deleteRecords(topic: string, partition: number, before: number): number {
-    return orDiskFull(() => this.#topic(topic).deleteRecords(partition, before));
+    return orDiskFull(() => this.topic(topic).deleteRecords(partition, before));
   }
 
   /** See `Topic.skipDamage`; on disk when it returns. */
   skipDamage(topic: string, partition: number, offset: number | null) {
-    return orDiskFull(() => this.#topic(topic).skipDamage(partition, offset));
-  }
-
-  /** The first damaged offset of a partition; a batch a step. */
-  findDamage(topic: string, partition: number): Generator<void, number | null> {
-    return this.#topic(topic).reader.findDamage(partition);
+    return orDiskFull(() => this.topic(topic).skipDamage(partition, offset));
   }
 
   // --- housekeeping -------------------------------------------------------------------------

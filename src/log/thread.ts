@@ -12,11 +12,13 @@ import type {
   FromLog,
   FromLogThread,
   LogMetrics,
+  LogOp,
+  LogRequests,
   LogThreadOptions,
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
-import { checkIngest } from "./ingest-topics.ts";
+import { type Answering, changing, requests } from "./requests.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
@@ -51,6 +53,11 @@ export class LogThread {
       store.tick(Date.now());
       this.#tellWritable();
     }, 100);
+    store.onForgotten((path) => {
+      for (const { port } of this.#clients) {
+        port.postMessage({ forgotten: path } satisfies FromLog);
+      }
+    });
     this.#nameTopics();
   }
 
@@ -178,101 +185,50 @@ export class LogThread {
     const { id, op, args } = message;
     const { port } = client;
     try {
-      if (!this.#prepare(op, args)) {
-        setImmediate(() => this.#request(client, message));
-        return;
-      }
       if (op === "append") {
-        const [topic, list] = args as [string, { partition: number; bytes: Uint8Array }[]];
+        const [topic, list] = args as LogRequests["append"][0];
         const batches = list.map(({ partition, bytes }): AppendBatch => {
           this.#bytes += bytes.length;
           return { topic, partition, bytes, baseOffset: -1, error: null };
         });
         this.#appends.push({ port, id, batches });
         this.#schedule();
-        return;
+      } else if (op === "listen") {
+        client.topics.add(args[0] as string);
+        this.#answer(port, { id, result: undefined });
+      } else if (op === "metrics") {
+        this.#answer(port, { id, result: this.#metrics() });
+      } else {
+        this.#step(port, id, requests[op](this.#store, args as never), op);
       }
-      if (op === "skipDamage") {
-        const [topic, p] = args as [string, number];
-        return this.#skipDamage(port, id, topic, p, this.#store.findDamage(topic, p));
-      }
-      this.#answer(port, { id, result: this.#do(client, op, args) });
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
       this.#refuse(port, id, error);
     }
   }
 
-  /** A slice that was not read yet is looked at first: in turns with the commits. */
-  #prepare(op: ToLog["op"], args: unknown[]): boolean {
-    const [topic, p, at] = args as [string, number, number];
-    if (op === "read") return this.#store.prepareRead(topic, p, at);
-    return op !== "offsetForTime" || this.#store.prepareForTime(topic, p, at);
-  }
-
-  /** Reading a whole partition takes seconds: in turns with the commits. */
-  #skipDamage(
-    port: MessagePort,
-    id: number,
-    topic: string,
-    p: number,
-    search: Generator<void, number | null>,
-  ): void {
+  /** What takes long is done in turns with the commits. */
+  #step(port: MessagePort, id: number, answering: Answering<unknown>, op: LogOp): void {
     try {
       const until = performance.now() + limits.logStepMs;
-      let step = search.next();
-      while (step.done !== true && performance.now() < until) step = search.next();
+      let step = answering.next();
+      while (step.done !== true && performance.now() < until) step = answering.next();
       if (step.done !== true) {
-        setImmediate(() => this.#skipDamage(port, id, topic, p, search));
+        setImmediate(() => this.#step(port, id, answering, op));
         return;
       }
-      const offset = step.value;
-      const result = offset === null ? null : this.#store.skipDamage(topic, p, offset);
-      this.#answer(port, { id, result });
+      if (changing.has(op)) this.#changed();
+      this.#answer(port, { id, result: step.value });
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
       this.#refuse(port, id, error);
     }
   }
 
-  #do(client: Client, op: Exclude<ToLog["op"], "append" | "skipDamage">, args: unknown[]): unknown {
-    const store = this.#store;
-    switch (op) {
-      case "read":
-        return store.read(...(args as Parameters<LogStore["read"]>));
-      case "offsetForTime":
-        return store.offsetForTime(...(args as Parameters<LogStore["offsetForTime"]>));
-      case "describe":
-        return store.describe(args[0] as string);
-      case "effectiveConfig":
-        return store.effectiveConfig(args[0] as string);
-      case "deleteRecords":
-        return store.deleteRecords(...(args as Parameters<LogStore["deleteRecords"]>));
-      case "metrics":
-        return this.#metrics();
-      case "listen":
-        client.topics.add(args[0] as string);
-        return undefined;
-      case "createTopic":
-        checkIngest(store.topics(), args[0] as string, args[2] as Record<string, string>);
-        return this.#changed(store.createTopic(...(args as Parameters<LogStore["createTopic"]>)));
-      case "alterTopic":
-        checkIngest(store.topics(), args[0] as string, args[1] as Record<string, string | null>);
-        return this.#changed(store.alterTopic(...(args as Parameters<LogStore["alterTopic"]>)));
-      case "addPartitions":
-        return this.#changed(
-          store.addPartitions(...(args as Parameters<LogStore["addPartitions"]>)),
-        );
-      case "deleteTopic":
-        return this.#changed(store.deleteTopic(args[0] as string));
-    }
-  }
-
-  #changed<T>(result: T): T {
+  #changed(): void {
     this.#nameTopics();
     const news = this.#news();
     for (const { port } of this.#clients) port.postMessage(news);
-    return result;
   }
 
   /** A topic made anew under an old name gets a new index: old slabs never reach it. */

@@ -5,9 +5,11 @@
 import { baseOffset, isControl, lastOffsetDelta } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { MilepostError } from "../model/errors.ts";
+import { collectRows, type Slot } from "./located.ts";
 import type { TopicRow } from "./manifest.ts";
 import type { PartitionLog } from "./partition-log.ts";
-import type { Place, Slice } from "./slice.ts";
+import type { Slice } from "./slice.ts";
+import type { Place } from "./slice-table.ts";
 
 export class TopicReader {
   readonly #topic: TopicRow;
@@ -28,13 +30,7 @@ export class TopicReader {
   read(p: number, offset: number, maxBytes: number): Uint8Array[] {
     const log = this.#log(p);
     const batches: Uint8Array[] = [];
-    if (offset < log.start || offset > log.highWatermark) {
-      const range = `${log.start} to ${log.highWatermark}`;
-      throw new MilepostError(
-        "offset_out_of_range",
-        `${this.#topic.name}/${p}: ${offset}, have ${range}`,
-      );
-    }
+    this.#checkRange(p, log, offset);
     let total = 0;
     let at = offset;
     while (at < log.highWatermark) {
@@ -70,6 +66,39 @@ export class TopicReader {
       at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
     }
     return batches;
+  }
+
+  /**
+   * Where the batches from `offset` on lie: those of one slice, below the watermark, none that was
+   * skipped. For readers in other threads.
+   */
+  locate(p: number, offset: number, maxBytes: number): Slot | null {
+    const log = this.#log(p);
+    this.#checkRange(p, log, offset);
+    let at = offset;
+    while (at < log.highWatermark) {
+      const skipTo = this.skippedTo(p, at);
+      if (skipTo !== null) {
+        at = skipTo;
+        continue;
+      }
+      const slice = this.sliceAt(p, at);
+      const { row, path, index: unsealed } = slice;
+      const { flushed, compacted } = row;
+      const until = Math.min(log.highWatermark, row.ends[p] ?? 0, this.#nextSkip(p, at));
+      const writing = row.state !== "sealed";
+      const slot = { path, writing, flushed, compacted, at, until, epochs: log.epochsFrom(at) };
+      if (unsealed === null) return { ...slot, rows: null };
+      const place = slice.locate(p, at);
+      if (place !== null && place.index.base[place.row] <= at) {
+        const rows = collectRows(place.index, place.row, until, maxBytes, compacted);
+        return { ...slot, rows };
+      }
+      const next = place === null ? row.ends[p] : place.index.base[place.row];
+      if (!compacted || next <= at) throw this.damaged(slice, p, at);
+      at = next;
+    }
+    return null;
   }
 
   /** The first record, in order of offsets, whose timestamp is at least `timestamp`. */
@@ -189,6 +218,21 @@ export class TopicReader {
       }
       throw error;
     }
+  }
+
+  /** Where the next damage that is skipped begins. */
+  #nextSkip(p: number, at: number): number {
+    let next = Infinity;
+    for (const [partition, from] of this.#topic.skips) {
+      if (partition === p && from > at && from < next) next = from;
+    }
+    return next;
+  }
+
+  #checkRange(p: number, { start, highWatermark }: PartitionLog, offset: number): void {
+    if (offset >= start && offset <= highWatermark) return;
+    const detail = `${this.#topic.name}/${p}: ${offset}, have ${start} to ${highWatermark}`;
+    throw new MilepostError("offset_out_of_range", detail);
   }
 
   #log(p: number): PartitionLog {

@@ -115,6 +115,9 @@ export const limits = {
   /** Commit values are packed to about 16 KiB, sized to whole pages. */
   valueBytes: 16 * 1024,
   slicesOpenMax: 256,
+  /** In a thread that reads for others: sealed slices, and slices that are still written. */
+  readerSealedOpenMax: 96,
+  readerWritingOpenMax: 32,
   topicsMax: 1000,
   partitionsMax: 8000,
   /** Kafka keeps the last five batches of a producer for deduplication. */

@@ -151,7 +151,7 @@ describe("slices", () => {
     const steps = [...file.checkStructure()];
     file.close();
     expect(steps.length).toBeGreaterThan(100);
-    while (!store.prepareRead("t", 0, 0)) continue;
+    while (!store.topic("t").reader.prepare(0, 0)) continue;
     expect(readAll(store, "t", 0)).toHaveLength(5000);
     store.close();
   });

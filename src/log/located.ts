@@ -1,0 +1,80 @@
+/**
+ * Where batches lie, as the log thread tells it to a thread that reads them itself. Only the log
+ * thread knows the slices that are still written; a sealed one has its table in its own file.
+ */
+import type { PartitionIndex } from "./slice-index.ts";
+import type { ErrorCode } from "../model/errors.ts";
+
+export type ReadAt = { topic: string; partition: number; offset: number; maxBytes: number };
+
+/** Batches of one partition, `ROW` numbers each. */
+export type Rows = Float64Array;
+export const ROW = 6;
+export const BASE = 0;
+export const LAST = 1;
+export const COMMIT = 2;
+export const VALUE = 3;
+export const POSITION = 4;
+export const LENGTH = 5;
+
+export type Slot = {
+  path: string;
+  /** Still written: to be opened with the writer's flags. */
+  writing: boolean;
+  flushed: boolean;
+  compacted: boolean;
+  /** Where reading begins: behind damage that was skipped. */
+  at: number;
+  /** Nothing at or above is to be read from here. */
+  until: number;
+  /** Leader epochs from the one that holds at `at` on. */
+  epochs: [epoch: number, startOffset: number][];
+  /** Null: in the file's own table. */
+  rows: Rows | null;
+};
+
+export type Located = {
+  error: ErrorCode | null;
+  /** What an operator should know of the error. */
+  detail: string;
+  start: number;
+  highWatermark: number;
+  /** Null: nothing to read at the offset, or an error. */
+  slot: Slot | null;
+};
+
+/**
+ * Rows from `row` on, below `until`, of about `maxBytes`, at least one. Ends where the next batch
+ * does not join on: a gap is damage, or in a compacted slice passed over.
+ */
+export function collectRows(
+  index: PartitionIndex,
+  row: number,
+  until: number,
+  maxBytes: number,
+  compacted: boolean,
+): Rows {
+  let to = row;
+  let total = 0;
+  while (to < index.count && index.base[to] < until) {
+    if (to > row && total + index.length[to] > maxBytes) break;
+    if (to > row && !compacted && index.base[to] !== index.last[to - 1] + 1) break;
+    total += index.length[to++];
+  }
+  const rows = new Float64Array((to - row) * ROW);
+  for (let i = row, at = 0; i < to; i++, at += ROW) {
+    rows[at + BASE] = index.base[i];
+    rows[at + LAST] = index.last[i];
+    rows[at + COMMIT] = index.commit[i];
+    rows[at + VALUE] = index.value[i];
+    rows[at + POSITION] = index.position[i];
+    rows[at + LENGTH] = index.length[i];
+  }
+  return rows;
+}
+
+export function rowsBytes(rows: Rows): number {
+  let bytes = 0;
+  for (let at = LENGTH; at < rows.length; at += ROW) bytes += rows[at];
+  return bytes;
+}

@@ -1,0 +1,80 @@
+/**
+ * What clients ask of the log thread, an operation a row, beside `append`, which waits for a
+ * commit. An operation that may take long yields on the way: the thread goes on with it in turns
+ * with the commits.
+ */
+import { MilepostError } from "../model/errors.ts";
+import { checkIngest } from "./ingest-topics.ts";
+import type { Located, ReadAt } from "./located.ts";
+import type { LogOp, LogRequests } from "./protocol.ts";
+import type { LogStore } from "./store.ts";
+
+export type Answering<T> = Generator<void, T>;
+type Immediate = "append" | "listen" | "metrics";
+type Table = {
+  [O in Exclude<LogOp, Immediate>]: (
+    store: LogStore,
+    args: LogRequests[O][0],
+  ) => Answering<LogRequests[O][1]>;
+};
+
+/** After these the topics are told anew to everybody. */
+export const changing: ReadonlySet<LogOp> = new Set<LogOp>([
+  "createTopic",
+  "alterTopic",
+  "addPartitions",
+  "deleteTopic",
+]);
+
+/** An operation that is done at once. */
+const direct = <O extends Exclude<LogOp, Immediate>>(
+  answer: (store: LogStore, args: LogRequests[O][0]) => LogRequests[O][1],
+) =>
+  // oxlint-disable-next-line require-yield -- nothing to wait for
+  function* (store: LogStore, args: LogRequests[O][0]): Answering<LogRequests[O][1]> {
+    return answer(store, args);
+  };
+
+export const requests: Table = {
+  *read(store, args) {
+    const [topic, partition, offset] = args;
+    while (!store.topic(topic).reader.prepare(partition, offset)) yield;
+    return store.read(...args);
+  },
+  locate: direct<"locate">((store, [reads]) => reads.map((read) => locate(store, read))),
+  *offsetForTime(store, args) {
+    const [topic, partition, timestamp] = args;
+    while (!store.topic(topic).reader.prepareForTime(partition, timestamp)) yield;
+    return store.offsetForTime(...args);
+  },
+  describe: direct<"describe">((store, [topic]) => store.describe(topic)),
+  effectiveConfig: direct<"effectiveConfig">((store, [topic]) => store.effectiveConfig(topic)),
+  createTopic: direct<"createTopic">((store, [name, partitions, config]) => {
+    checkIngest(store.topics(), name, config);
+    return store.createTopic(name, partitions, config);
+  }),
+  alterTopic: direct<"alterTopic">((store, [name, config]) => {
+    checkIngest(store.topics(), name, config);
+    return store.alterTopic(name, config);
+  }),
+  addPartitions: direct<"addPartitions">((store, args) => store.addPartitions(...args)),
+  deleteTopic: direct<"deleteTopic">((store, [name]) => store.deleteTopic(name)),
+  deleteRecords: direct<"deleteRecords">((store, args) => store.deleteRecords(...args)),
+  *skipDamage(store, [topic, partition]) {
+    const offset = yield* store.topic(topic).reader.findDamage(partition);
+    return offset === null ? null : store.skipDamage(topic, partition, offset);
+  },
+};
+
+function locate(store: LogStore, { topic, partition, offset, maxBytes }: ReadAt): Located {
+  let start = -1;
+  let highWatermark = -1;
+  try {
+    ({ start, highWatermark } = store.watermark(topic, partition));
+    const slot = store.topic(topic).reader.locate(partition, offset, maxBytes);
+    return { error: null, detail: "", start, highWatermark, slot };
+  } catch (error) {
+    if (!(error instanceof MilepostError)) throw error;
+    return { error: error.code, detail: error.message, start, highWatermark, slot: null };
+  }
+}
