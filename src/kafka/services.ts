@@ -2,12 +2,14 @@
 import type { LogPort } from "../log/client.ts";
 import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
+import type { Waits } from "./waits.ts";
 
 export type Services = {
   readonly nodeId: number;
   readonly clusterId: string;
   readonly log: LogPort;
   readonly reader: LogReader;
+  readonly waits: Waits;
   readonly registry: Registry;
   /** A line for the operator. */
   report(line: string): void;

@@ -15,6 +15,9 @@ export const limits = {
   commandsQueuedPerDeviceMax: 100,
   commandAgeMsMax: 24 * 3_600_000,
 
+  /** Of an error's text: it quotes what clients sent. */
+  errorDetailCharsMax: 400,
+
   // --- MQTT ---
   /** CONNECT before authentication: id + will + credentials; mosquitto allows 100 000. */
   connectBytesMax: 64 * 1024,
@@ -100,6 +103,10 @@ export const limits = {
   kafkaStalledMsMax: 60_000,
   /** Kafka's connections.max.idle.ms. */
   kafkaIdleMsMax: 600_000,
+  /** Of one answer, whatever the client allows; a frozen reader holds one. */
+  kafkaFetchBytesMax: 8 * 1024 * 1024,
+  /** A fetch waits no longer, whatever it says. */
+  kafkaFetchWaitMsMax: 120_000,
   /** Topics a connection makes by asking for them. */
   kafkaAutoCreatedPerMinuteMax: 100,
 
@@ -118,6 +125,10 @@ export const limits = {
   /** In a thread that reads for others: sealed slices, and slices that are still written. */
   readerSealedOpenMax: 96,
   readerWritingOpenMax: 32,
+  /** segment.bytes below counts as this: an LMDB file of its own costs about as much. */
+  segmentBytesMin: 16 * 1024,
+  /** The value of a topic's setting; all of them are told to every thread at each change. */
+  settingCharsMax: 4096,
   topicsMax: 1000,
   partitionsMax: 8000,
   /** Kafka keeps the last five batches of a producer for deduplication. */

@@ -5,6 +5,7 @@
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { KafkaServer } from "../kafka/server.ts";
 import type { Services } from "../kafka/services.ts";
+import { Waits } from "../kafka/waits.ts";
 import { LogPort } from "../log/client.ts";
 import { LogReader } from "../log/reader.ts";
 import { watchThread } from "../metrics/process.ts";
@@ -40,6 +41,7 @@ const services: Services = {
   clusterId: log.node.id,
   log,
   reader: new LogReader(log),
+  waits: new Waits(log),
   registry,
   report: (line) => tell({ line }),
   now: Date.now,
