@@ -3,8 +3,17 @@ import type { MessagePort } from "node:worker_threads";
 import { BatchBuilder } from "../batch/builder.ts";
 import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
 import { recordsOf } from "../batch/records.ts";
+import { copyBytes } from "../lib/copy-bytes.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
-import type { FromLog, IndexedTopic, LogNode, LogOp, LogRequests } from "./protocol.ts";
+import type {
+  Appended,
+  BatchPlace,
+  FromLog,
+  IndexedTopic,
+  LogNode,
+  LogOp,
+  LogRequests,
+} from "./protocol.ts";
 import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
 
 type Pending = { resolve(result: unknown): void; reject(error: Error): void };
@@ -41,10 +50,18 @@ export class LogPort implements LogClient {
   }
 
   call<O extends LogOp>(op: O, ...args: LogRequests[O][0]): Promise<LogRequests[O][1]> {
+    return this.#ask(op, args, []);
+  }
+
+  #ask<O extends LogOp>(
+    op: O,
+    args: LogRequests[O][0],
+    transfer: ArrayBuffer[],
+  ): Promise<LogRequests[O][1]> {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve as (r: unknown) => void, reject });
-      this.#port.postMessage({ id, op, args });
+      this.#port.postMessage({ id, op, args }, transfer);
     });
   }
 
@@ -115,14 +132,33 @@ export class LogPort implements LogClient {
     const batches = [...builders].map(([partition, builder]) => {
       const bytes = new Uint8Array(builder.seal());
       builder.copyTo(bytes, 0);
-      return { partition, bytes };
+      return { topic, partition, bytes };
     });
-    const offsets = await this.call("append", topic, batches);
-    const base = new Map(batches.map(({ partition }, i) => [partition, offsets[i]]));
+    const appended = await this.appendBatches(batches, false);
+    const refused = appended.find(({ error }) => error !== null);
+    if (refused !== undefined) throw new MilepostError(refused.error as ErrorCode, topic);
+    const base = new Map(batches.map(({ partition }, i) => [partition, appended[i].baseOffset]));
     return places.map(({ partition, index }) => ({
       partition,
       offset: (base.get(partition) as number) + index,
     }));
+  }
+
+  /** Whole batches, which are copied; each is appended or refused by itself, in this order. */
+  appendBatches(
+    batches: readonly { topic: string; partition: number; bytes: Uint8Array }[],
+    keyed: boolean,
+  ): Promise<Appended[]> {
+    let length = 0;
+    for (const { bytes } of batches) length += bytes.length;
+    const packed = Buffer.allocUnsafeSlow(length);
+    let at = 0;
+    const places = batches.map(({ topic, partition, bytes }): BatchPlace => {
+      copyBytes(bytes, 0, bytes.length, packed, at);
+      at += bytes.length;
+      return { topic, partition, length: bytes.length };
+    });
+    return this.#ask("append", [places, packed, keyed], [packed.buffer]);
   }
 
   async read(topic: string, partition: number, offset: number, maxBytes: number) {

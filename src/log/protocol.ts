@@ -6,6 +6,7 @@
  * or refused. A client port carries requests, answers and news.
  */
 import type { MessagePort } from "node:worker_threads";
+import type { ErrorCode } from "../model/errors.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./types.ts";
@@ -28,9 +29,16 @@ export type ToLogThread = { producer: MessagePort } | { client: MessagePort } | 
 
 export type FromLogThread = { ready: RecoveryReport } | { line: string } | { stopped: true };
 
+/** Where a batch is to go, and how many of the bytes are its own. */
+export type BatchPlace = { topic: string; partition: number; length: number };
+
+/** What became of a batch. `logStart` is -1 where there is no such partition. */
+export type Appended = { baseOffset: number; error: ErrorCode | null; logStart: number };
+
 /** What a client may ask: name → [arguments, answer]. */
 export type LogRequests = {
-  append: [[topic: string, batches: { partition: number; bytes: Uint8Array }[]], number[]];
+  /** The bytes of all batches, one behind the other; `keyed`: their keys were looked at. */
+  append: [[places: BatchPlace[], bytes: Uint8Array, keyed: boolean], Appended[]];
   read: [
     [topic: string, partition: number, offset: number, maxBytes: number],
     { batches: Uint8Array[]; highWatermark: number; start: number },

@@ -213,6 +213,11 @@ export class LogStore {
     return topic;
   }
 
+  /** -1 where there is no such partition. */
+  logStart(name: string, partition: number): number {
+    return this.#topics.get(name)?.partitions[partition]?.start ?? -1;
+  }
+
   #checkPartitions(more: number): void {
     let total = more;
     for (const topic of this.#topics.values()) total += topic.partitions.length;

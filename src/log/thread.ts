@@ -7,8 +7,10 @@
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { Histogram } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
-import { MilepostError, type ErrorCode } from "../model/errors.ts";
+import { MilepostError } from "../model/errors.ts";
 import type {
+  Appended,
+  BatchPlace,
   FromLog,
   FromLogThread,
   LogMetrics,
@@ -152,10 +154,11 @@ export class LogThread {
     this.#tellWritable();
   };
 
-  #answerAppend(a: QueuedAppend): void {
-    const bad = a.batches.find((b) => b.error !== null);
-    if (bad === undefined) this.#answer(a.port, { id: a.id, result: a.batches.map(baseOffset) });
-    else this.#refuse(a.port, a.id, new MilepostError(bad.error as ErrorCode));
+  #answerAppend({ port, id, batches }: QueuedAppend): void {
+    const result = batches.map(({ topic, partition, baseOffset, error }): Appended => {
+      return { baseOffset, error, logStart: this.#store.logStart(topic, partition) };
+    });
+    this.#answer(port, { id, result });
   }
 
   #tellCommitted(batches: AppendBatch[]): void {
@@ -186,11 +189,8 @@ export class LogThread {
     const { port } = client;
     try {
       if (op === "append") {
-        const [topic, list] = args as LogRequests["append"][0];
-        const batches = list.map(({ partition, bytes }): AppendBatch => {
-          this.#bytes += bytes.length;
-          return { topic, partition, bytes, baseOffset: -1, error: null };
-        });
+        const batches = unpack(...(args as LogRequests["append"][0]));
+        for (const b of batches) this.#bytes += b.bytes.length;
         this.#appends.push({ port, id, batches });
         this.#schedule();
       } else if (op === "listen") {
@@ -269,7 +269,13 @@ export class LogThread {
   }
 }
 
-const baseOffset = (b: AppendBatch): number => b.baseOffset;
+function unpack(places: BatchPlace[], bytes: Uint8Array, keyed: boolean): AppendBatch[] {
+  let at = 0;
+  return places.map(({ topic, partition, length }) => {
+    const batch = bytes.subarray(at, (at += length));
+    return { topic, partition, bytes: batch, baseOffset: -1, error: null, keyed };
+  });
+}
 
 if (parentPort !== null) {
   const parent = parentPort;

@@ -122,7 +122,7 @@ export class Topic {
     if (!wellFormed(bytes) || recordCount(bytes) === 0) return "invalid_record";
     const records = lastOffsetDelta(bytes) + 1;
     if (records !== recordCount(bytes)) return "invalid_record";
-    if (this.settings.compact && !this.#allKeyed(bytes)) return "invalid_record";
+    if (this.settings.compact && !this.#allKeyed(batch)) return "invalid_record";
     const base = log.pendingEnd;
     if (producerId(bytes) >= 0) {
       const verdict = log.producers.check(bytes);
@@ -142,11 +142,11 @@ export class Topic {
   }
 
   /** Compaction keeps the newest record per key, so a record without one has no place there. */
-  #allKeyed(batch: Uint8Array): boolean {
-    if (isControl(batch)) return true;
+  #allKeyed({ bytes, keyed }: AppendBatch): boolean {
+    if (keyed === true || isControl(bytes)) return true;
     const cursor = this.#cursor;
     try {
-      cursor.open(batch);
+      cursor.open(bytes);
       while (cursor.next()) if (cursor.keyStart < 0) return false;
       return true;
     } catch {

@@ -35,6 +35,8 @@ export type AppendBatch = {
   /** -1 until appended. A duplicate of an idempotent producer gets its first offset. */
   baseOffset: number;
   error: ErrorCode | null;
+  /** Every record is known to have a key, or the topic to need none. */
+  keyed?: boolean;
 };
 
 export type NewRecord = {
