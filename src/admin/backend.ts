@@ -1,4 +1,5 @@
-import type { TopicConfigInput, TopicInfo } from "../log/types.ts";
+import type { TopicInfo } from "../log/types.ts";
+import type { TopicConfig } from "../model/topic-config.ts";
 
 export type PartitionDescription = {
   partition: number;
@@ -34,7 +35,7 @@ export type Check = { name: string; ok: boolean; degraded?: boolean; detail: str
 export interface AdminBackend {
   topics(): TopicInfo[];
   describe(name: string): Promise<TopicDescription>;
-  createTopic(name: string, partitions: number, config: TopicConfigInput): Promise<void>;
+  createTopic(name: string, partitions: number, config: TopicConfig): Promise<void>;
   alterTopic(name: string, change: TopicChange): Promise<void>;
   deleteTopic(name: string): Promise<void>;
   /** Moves readers past the first damage; the offsets skipped, `to` not among them. */

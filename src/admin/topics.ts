@@ -1,10 +1,8 @@
 import type { TopicInfo } from "../log/types.ts";
 import { limits } from "../model/limits.ts";
+import { partitionsByDefault } from "../model/topic-config.ts";
 import type { TopicChange } from "./backend.ts";
 import { HttpError } from "./http-error.ts";
-
-/** Kafka's `num.partitions`: what a topic gets when nobody says how many. */
-const partitionsByDefault = 4;
 
 export type NewTopic = { topic: string; partitions: number; config: Record<string, string> };
 

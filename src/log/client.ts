@@ -28,6 +28,7 @@ export class LogPort implements LogClient {
   readonly #committed = new Map<string, Set<Committed>>();
   #topics: IndexedTopic[] = [];
   #byName = new Map<string, IndexedTopic>();
+  #byId = new Map<string, IndexedTopic>();
   #nextId = 1;
   #spread = 0;
   #writableListeners: (() => void)[] = [];
@@ -35,8 +36,8 @@ export class LogPort implements LogClient {
   #known: (() => void) | null = null;
   readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
   writable = true;
-  /** Which log this is, and the leader epoch of all of its partitions. */
-  node: LogNode = { id: "", epoch: -1 };
+  /** Which log this is, the leader epoch of all of its partitions, and its own defaults. */
+  node: LogNode = { id: "", epoch: -1, defaults: {} };
 
   /** `partitionOf` is the partitioner for keys: Kafka's murmur2. */
   constructor(port: MessagePort, partitionOf: Partitioner) {
@@ -76,6 +77,10 @@ export class LogPort implements LogClient {
 
   topic(name: string): IndexedTopic | null {
     return this.#byName.get(name) ?? null;
+  }
+
+  topicById(id: string): IndexedTopic | null {
+    return this.#byId.get(id) ?? null;
   }
 
   onTopics(listener: () => void): void {
@@ -201,6 +206,7 @@ export class LogPort implements LogClient {
     } else if ("topics" in m) {
       this.#topics = m.topics;
       this.#byName = new Map(m.topics.map((topic) => [topic.name, topic]));
+      this.#byId = new Map(m.topics.map((topic) => [topic.id, topic]));
       this.node = m.node;
       this.#known?.();
       for (const listener of this.#topicListeners) listener();

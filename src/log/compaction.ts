@@ -31,14 +31,18 @@ export function compactable(topic: Topic, nowMs: number): Slice[] {
   const eligible: Slice[] = [];
   let total = 0;
   let dirty = 0;
+  let overdue = false;
   for (const slice of slices) {
-    const { state, newestAppendMs, compacted } = slice.row;
+    const { state, firstAppendMs, newestAppendMs, compacted } = slice.row;
     if (state !== "sealed" || newestAppendMs + settings.minCompactionLagMs > nowMs) break;
     eligible.push(slice);
     total += slice.bytes;
-    if (!compacted) dirty += slice.bytes;
+    if (compacted) continue;
+    dirty += slice.bytes;
+    if (firstAppendMs + settings.maxCompactionLagMs < nowMs) overdue = true;
   }
-  return dirty > 0 && dirty >= total * settings.minCleanableRatio ? eligible : [];
+  const worth = overdue || dirty >= total * settings.minCleanableRatio;
+  return dirty > 0 && worth ? eligible : [];
 }
 
 /** One pass over `slices`, oldest first, so that a tombstone never outlives what it deletes. */

@@ -1,21 +1,17 @@
 /** Topics that devices write to. */
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
+import type { TopicConfig } from "../model/topic-config.ts";
 import type { TopicInfo } from "./types.ts";
 
 /**
- * What workers write must fit: a slab holds the largest frame once for each topic that takes
+ * Of a topic that is to have these settings. What workers write must fit: a slab holds the largest frame once for each topic that takes
  * it, and a batch of theirs must not be larger than its topic allows.
  */
-export function checkIngest(
-  topics: readonly TopicInfo[],
-  name: string,
-  config: Record<string, string | null>,
-): void {
-  const all = { ...topics.find((t) => t.name === name)?.config, ...config };
-  const from = all["milepost.from"] ?? "";
+export function checkIngest(topics: readonly TopicInfo[], name: string, config: TopicConfig): void {
+  const from = config["milepost.from"] ?? "";
   if (from === "" && name !== "rejects" && name !== "commands") return;
-  const bytes = Number(all["max.message.bytes"] ?? limits.messageBytesMax);
+  const bytes = Number(config["max.message.bytes"] ?? limits.messageBytesMax);
   if (bytes < limits.ingestBatchBytesMax) {
     const detail = `max.message.bytes=${bytes}: devices' batches in ${name} may have`;
     throw new MilepostError("invalid_config", `${detail} ${limits.ingestBatchBytesMax}`);

@@ -7,15 +7,22 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorCode } from "../model/errors.ts";
+import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
-import type { Durability, PartitionState, TopicConfigInput, TopicInfo } from "./types.ts";
+import type { Durability, PartitionState, TopicInfo } from "./types.ts";
 
 /** `index` names the topic in slabs; it is never given twice by one log thread. */
 export type IndexedTopic = TopicInfo & { index: number };
 
-/** `id` names this log for good; `epoch` is the leader epoch of this start. */
-export type LogNode = { id: string; epoch: number };
+/**
+ * `id` names this log for good; `epoch` is the leader epoch of this start; `defaults` are settings
+ * of topics that do not set them.
+ */
+export type LogNode = { id: string; epoch: number; defaults: TopicConfig };
+
+/** `validateOnly`: everything is looked at, and nothing changes. */
+export type TopicOptions = { validateOnly?: boolean };
 
 export type LogThreadOptions = {
   dir: string;
@@ -50,10 +57,18 @@ export type LogRequests = {
   ];
   describe: [[topic: string], PartitionState[]];
   effectiveConfig: [[topic: string], Record<string, string>];
-  createTopic: [[name: string, partitions: number, config: TopicConfigInput], TopicInfo];
-  alterTopic: [[name: string, config: Record<string, string | null>], TopicInfo];
-  addPartitions: [[name: string, total: number], TopicInfo];
-  deleteTopic: [[name: string], void];
+  createTopic: [
+    [name: string, partitions: number, config: TopicConfig, options?: TopicOptions],
+    TopicInfo | null,
+  ];
+  /** `replace`: what is not in `changes` returns to its default. */
+  alterTopic: [
+    [name: string, changes: ConfigChange, options?: TopicOptions & { replace?: boolean }],
+    void,
+  ];
+  addPartitions: [[name: string, total: number, options?: TopicOptions], void];
+  /** Only the topic of this id, where one is given. */
+  deleteTopic: [[name: string, id?: string], void];
   deleteRecords: [[name: string, partition: number, before: number], number];
   /** The offsets skipped, `to` not among them; null: nothing is damaged. */
   skipDamage: [[name: string, partition: number], { from: number; to: number } | null];

@@ -4,6 +4,7 @@
  * with the commits.
  */
 import { MilepostError } from "../model/errors.ts";
+import { changedConfig } from "../model/topic-config.ts";
 import { checkIngest } from "./ingest-topics.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { LogOp, LogRequests } from "./protocol.ts";
@@ -49,16 +50,27 @@ export const requests: Table = {
   },
   describe: direct<"describe">((store, [topic]) => store.describe(topic)),
   effectiveConfig: direct<"effectiveConfig">((store, [topic]) => store.effectiveConfig(topic)),
-  createTopic: direct<"createTopic">((store, [name, partitions, config]) => {
+  createTopic: direct<"createTopic">((store, [name, partitions, config, options]) => {
     checkIngest(store.topics(), name, config);
-    return store.createTopic(name, partitions, config);
+    if (!options?.validateOnly) return store.createTopic(name, partitions, config);
+    store.checkNewTopic(name, partitions, config);
+    return null;
   }),
-  alterTopic: direct<"alterTopic">((store, [name, config]) => {
-    checkIngest(store.topics(), name, config);
-    return store.alterTopic(name, config);
+  alterTopic: direct<"alterTopic">((store, [name, changes, options]) => {
+    const changed = changedConfig(store.topic(name).row.config, changes, options);
+    checkIngest(store.topics(), name, changed);
+    if (!options?.validateOnly) store.alterTopic(name, changes, options);
   }),
-  addPartitions: direct<"addPartitions">((store, args) => store.addPartitions(...args)),
-  deleteTopic: direct<"deleteTopic">((store, [name]) => store.deleteTopic(name)),
+  addPartitions: direct<"addPartitions">((store, [name, total, options]) => {
+    if (options?.validateOnly) store.checkMorePartitions(name, total);
+    else store.addPartitions(name, total);
+  }),
+  deleteTopic: direct<"deleteTopic">((store, [name, id]) => {
+    if (id !== undefined && store.topic(name).row.id !== id) {
+      throw new MilepostError("topic_missing", name);
+    }
+    store.deleteTopic(name);
+  }),
   deleteRecords: direct<"deleteRecords">((store, args) => store.deleteRecords(...args)),
   *skipDamage(store, [topic, partition]) {
     const offset = yield* store.topic(topic).reader.findDamage(partition);

@@ -67,7 +67,9 @@ function sliceBytes({ settings, partitions }: Topic): number {
 }
 
 function sliceMs({ settings }: Topic): number {
-  const { segmentMs, retentionMs } = settings;
-  const wanted = retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+  const { segmentMs, retentionMs, compact, maxCompactionLagMs } = settings;
+  let wanted = retentionMs < 0 ? segmentMs : Math.min(segmentMs, retentionMs / 10);
+  // only a complete slice can be compacted
+  if (compact) wanted = Math.min(wanted, maxCompactionLagMs);
   return Math.max(wanted, SLICE_MS_MIN);
 }

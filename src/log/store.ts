@@ -12,9 +12,11 @@ import { join } from "node:path";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import {
+  changedConfig,
+  type ConfigChange,
   effectiveConfig,
   logSettings,
-  validateSetting,
+  type TopicConfig,
   validateSettings,
   validateTopicName,
 } from "../model/topic-config.ts";
@@ -42,7 +44,8 @@ export type LogStoreOptions = {
 export class LogStore {
   readonly recovery: RecoveryReport;
   readonly #disk: DiskWatermark;
-  readonly #defaults: Record<string, string>;
+  /** Settings of topics that do not set them. */
+  readonly defaults: TopicConfig;
   readonly #manifest: Manifest;
   readonly #environments = new Environments(limits.slicesOpenMax);
   readonly #on: TopicEnvironment;
@@ -58,7 +61,7 @@ export class LogStore {
 
   private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
     const started = performance.now();
-    this.#defaults = durability === undefined ? {} : { "milepost.durability": durability };
+    this.defaults = durability === undefined ? {} : { "milepost.durability": durability };
     const topicsDir = join(dir, "topics");
     const manifestPath = join(dir, "meta.mdb");
     mkdirSync(topicsDir, { recursive: true });
@@ -80,7 +83,7 @@ export class LogStore {
     this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch };
     this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [], aside };
     for (const row of this.#manifest.topics.values()) {
-      const config = effectiveConfig(row.config, this.#defaults);
+      const config = effectiveConfig(row.config, this.defaults);
       const topic = recoverTopic(row, config, this.#on, join(dir, "damaged"), this.recovery);
       this.#topics.set(row.name, topic);
       if (topic.open.row.flushed !== topic.settings.flushed) topic.roll(now);
@@ -106,7 +109,8 @@ export class LogStore {
     return [...this.#topics.values()].map((t) => t.info);
   }
 
-  createTopic(name: string, partitions: number, config: Record<string, string>): TopicInfo {
+  /** Throws what `createTopic` throws. */
+  checkNewTopic(name: string, partitions: number, config: TopicConfig): void {
     if (this.#topics.has(name)) throw new MilepostError("topic_exists", name);
     validateTopicName(name, this.#topics.keys());
     if (!Number.isInteger(partitions) || partitions < 1) {
@@ -117,11 +121,15 @@ export class LogStore {
       throw new MilepostError("policy", `at most ${limits.topicsMax} topics`);
     }
     this.#checkPartitions(partitions);
+  }
+
+  createTopic(name: string, partitions: number, config: TopicConfig): TopicInfo {
+    this.checkNewTopic(name, partitions, config);
     const id = randomUUID();
     // a file name has at most 255 bytes
     const dir = `${name.slice(0, 200)}-${id.slice(0, 8)}`;
     const row: TopicRow = { name, id, partitions, config, dir, nextSeq: 1, skips: [] };
-    const topic = new Topic(row, effectiveConfig(config, this.#defaults), this.#on);
+    const topic = new Topic(row, effectiveConfig(config, this.defaults), this.#on);
     const path = join(this.#on.dir, dir);
     orDiskFull(() => {
       try {
@@ -155,49 +163,42 @@ export class LogStore {
     });
   }
 
-  /** A value of null returns a setting to its default. */
-  alterTopic(name: string, config: Record<string, string | null>): TopicInfo {
+  alterTopic(name: string, changes: ConfigChange, options: { replace?: boolean } = {}): void {
     const topic = this.topic(name);
-    const changed = { ...topic.row.config };
-    for (const [setting, value] of Object.entries(config)) {
-      if (value === null) {
-        delete changed[setting];
-      } else {
-        validateSetting(setting, value);
-        changed[setting] = value;
-      }
-    }
+    const config = changedConfig(topic.row.config, changes, options);
     orDiskFull(() => {
-      this.#manifest.putTopic({ ...topic.row, config: changed });
+      this.#manifest.putTopic({ ...topic.row, config });
       this.#manifest.commit();
     });
-    topic.row.config = changed;
-    topic.config = effectiveConfig(changed, this.#defaults);
+    topic.row.config = config;
+    topic.config = effectiveConfig(config, this.defaults);
     topic.settings = logSettings(topic.config);
     // a file is of one level from its first byte
     if (topic.open.row.flushed !== topic.settings.flushed) {
       orDiskFull(() => topic.roll(Date.now()));
     }
-    return topic.info;
   }
 
-  addPartitions(name: string, total: number): TopicInfo {
-    const topic = this.topic(name);
-    const { partitions } = topic.row;
+  /** Throws what `addPartitions` throws. */
+  checkMorePartitions(name: string, total: number): void {
+    const { partitions } = this.topic(name).row;
     if (!Number.isInteger(total) || total <= partitions) {
       const detail = `${name} has ${partitions} partitions, ${total} is not more`;
       throw new MilepostError("invalid_partitions", detail);
     }
     this.#checkPartitions(total - partitions);
-    orDiskFull(() => topic.addPartitions(total));
-    return topic.info;
+  }
+
+  addPartitions(name: string, total: number): void {
+    this.checkMorePartitions(name, total);
+    orDiskFull(() => this.topic(name).addPartitions(total));
   }
 
   describe(name: string): PartitionState[] {
     return this.topic(name).state();
   }
 
-  effectiveConfig(name: string): Record<string, string> {
+  effectiveConfig(name: string): TopicConfig {
     return { ...this.topic(name).config };
   }
 

@@ -243,11 +243,11 @@ export class LogThread {
   }
 
   #news(): FromLog {
-    const { nodeId: id, recovery } = this.#store;
+    const { nodeId: id, recovery, defaults } = this.#store;
     const topics = this.#store.topics().map((t) => {
       return { ...t, index: this.#indexOf.get(t.id) as number };
     });
-    return { topics, node: { id, epoch: recovery.epoch } };
+    return { topics, node: { id, epoch: recovery.epoch, defaults } };
   }
 
   #metrics(): LogMetrics {

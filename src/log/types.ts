@@ -1,7 +1,5 @@
 import type { ErrorCode } from "../model/errors.ts";
-
-/** Values are Kafka's setting names as given (`retention.ms` …); see `model/topic-config.ts`. */
-export type TopicConfigInput = Record<string, string>;
+import type { TopicConfig } from "../model/topic-config.ts";
 
 /** `logged` survives a crash of the process, `flushed` is on this disk. */
 export type Durability = "logged" | "flushed";
@@ -12,7 +10,7 @@ export type TopicInfo = {
   id: string;
   partitions: number;
   /** Only what was set; defaults are not listed. */
-  config: TopicConfigInput;
+  config: TopicConfig;
 };
 
 export type PartitionState = {

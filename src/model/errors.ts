@@ -2,6 +2,8 @@
  * Errors that cross a boundary, in one table: a code that others may script against, a text, and
  * whether trying again can help. `kafka` is the code the Kafka protocol uses for the same thing.
  */
+import { limits } from "./limits.ts";
+
 const table = {
   // why a ping is rejected (contract §2)
   bad_json: { text: "not valid JSON", retriable: false, kafka: 87 },
@@ -39,10 +41,13 @@ const table = {
 
 export type ErrorCode = keyof typeof table;
 
+const cut = (text: string): string =>
+  text.length > limits.errorDetailCharsMax ? `${text.slice(0, limits.errorDetailCharsMax)}…` : text;
+
 export class MilepostError extends Error {
   readonly code: ErrorCode;
   constructor(code: ErrorCode, detail?: string) {
-    super(detail === undefined ? table[code].text : `${table[code].text}: ${detail}`);
+    super(detail === undefined ? table[code].text : `${table[code].text}: ${cut(detail)}`);
     this.name = "MilepostError";
     this.code = code;
   }

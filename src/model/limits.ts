@@ -93,6 +93,8 @@ export const limits = {
   kafkaConnectionsMax: 10_000,
   /** A produce request of 16 partitions of 1 MiB, and as much again; Kafka's own is 100 MiB. */
   kafkaRequestBytesMax: 32 * 1024 * 1024,
+  /** Items of all arrays of one request: every partition twice, and as much again. */
+  kafkaItemsMax: 40_000,
   /** Read ahead of a request that has to wait: then the socket is not read. */
   kafkaUnreadBytesMax: 64 * 1024,
   /** Half-received requests of all connections: beyond, the largest is closed. */

@@ -1,105 +1,78 @@
-/**
- * Topic settings under Kafka's names: defaults, what is allowed, names of topics, and the topics
- * that every node has. Values are strings, as Kafka's API gives and takes them.
- */
+/** The settings and the name of a topic, how they change, and the topics that every node has. */
 import { MilepostError } from "./errors.ts";
 import { limits } from "./limits.ts";
+import { dayMs, gib, listItems, mib, type Setting, topicSettings } from "./topic-settings.ts";
 
-const minuteMs = 60_000;
-const hourMs = 60 * minuteMs;
-const dayMs = 24 * hourMs;
-const mib = 1024 * 1024;
-const gib = 1024 * mib;
+/** Characters of a value in an error: what was expected must still follow. */
+const VALUE_SHOWN = 100;
 
-type Setting = {
-  default: string;
-  /** What is wanted, for the error's text. */
-  expected: string;
-  ok(value: string): boolean;
-};
-
-const whole = (value: string): number => (/^-?\d{1,16}$/.test(value) ? Number(value) : NaN);
-
-function number(fallback: number, min: number, max = Number.MAX_SAFE_INTEGER): Setting {
-  const limit = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-  return {
-    default: String(fallback),
-    expected: `a whole number ${limit}`,
-    ok: (value) => whole(value) >= min && whole(value) <= max,
-  };
-}
-
-function oneOf(fallback: string, ...allowed: string[]): Setting {
-  return {
-    default: fallback,
-    expected: `one of ${allowed.join(", ")}`,
-    ok: (value) => allowed.includes(value),
-  };
-}
-
-function fraction(fallback: string): Setting {
-  return {
-    default: fallback,
-    expected: "a number from 0 to 1",
-    ok: (value) => /^(0(\.\d+)?|1(\.0+)?)$/.test(value),
-  };
-}
-
-/** -1 means for ever, or without bound. */
-export const topicSettings: Readonly<Record<string, Setting>> = {
-  "cleanup.policy": oneOf("delete", "delete", "compact", "compact,delete", "delete,compact"),
-  "compression.type": oneOf(
-    "producer",
-    "producer",
-    "uncompressed",
-    "gzip",
-    "snappy",
-    "lz4",
-    "zstd",
-  ),
-  "delete.retention.ms": number(dayMs, 0),
-  "max.message.bytes": number(limits.messageBytesMax, 1024, 16 * mib),
-  "message.timestamp.type": oneOf("CreateTime", "CreateTime"),
-  "milepost.durability": oneOf("flushed", "logged", "flushed"),
-  "milepost.from": oneOf("", "position", "event"),
-  "milepost.key": {
-    default: "driver",
-    expected: "driver, or h3: and a resolution from 0 to 15",
-    ok: (value) => /^(driver|h3:([0-9]|1[0-5]))$/.test(value),
-  },
-  "min.cleanable.dirty.ratio": fraction("0.5"),
-  "min.compaction.lag.ms": number(0, 0),
-  "min.insync.replicas": number(1, 1, 1000),
-  "replication.factor": number(1, 1, 1000),
-  "retention.bytes": number(-1, -1),
-  "retention.ms": number(7 * dayMs, -1),
-  "segment.bytes": number(gib, 16 * 1024),
-  "segment.ms": number(7 * dayMs, 1),
-  "unclean.leader.election.enable": oneOf("false", "true", "false"),
-};
+export type TopicConfig = Record<string, string>;
 
 /** Throws `invalid_config`, naming the setting, the value and what is allowed. */
-export function validateSetting(name: string, value: string): void {
-  if (!Object.hasOwn(topicSettings, name)) {
-    const known = Object.keys(topicSettings).join(", ");
-    throw new MilepostError("invalid_config", `${name}: there is no such setting; use ${known}`);
-  }
-  const setting = topicSettings[name];
-  if (typeof value !== "string" || !setting.ok(value)) {
-    throw new MilepostError("invalid_config", `${name}=${value}: expected ${setting.expected}`);
-  }
+function validateSetting(name: string, value: string): void {
+  const setting = settingOf(name);
+  const fits = typeof value === "string" && value.length <= limits.settingCharsMax;
+  if (fits && setting.ok(value)) return;
+  const shown = value?.length > VALUE_SHOWN ? `${value.slice(0, VALUE_SHOWN)}…` : value;
+  throw new MilepostError("invalid_config", `${name}=${shown}: expected ${setting.expected}`);
 }
 
-export function validateSettings(config: Record<string, string>): void {
+function settingOf(name: string): Setting {
+  if (Object.hasOwn(topicSettings, name)) return topicSettings[name];
+  throw new MilepostError("invalid_config", `${name}: there is no such setting`);
+}
+
+/** Of a topic as a whole, so that settings also have to fit each other. */
+export function validateSettings(config: TopicConfig): void {
   for (const [name, value] of Object.entries(config)) validateSetting(name, value);
+  const { minCompactionLagMs, maxCompactionLagMs } = logSettings(effectiveConfig(config));
+  if (minCompactionLagMs <= maxCompactionLagMs) return;
+  const detail = "min.compaction.lag.ms is more than max.compaction.lag.ms";
+  throw new MilepostError("invalid_config", detail);
+}
+
+/** `append` and `subtract` are for settings that are lists; null is the default. */
+export type SettingChange = string | null | { append: string } | { subtract: string };
+export type ConfigChange = Record<string, SettingChange>;
+
+/**
+ * The settings of a topic after a change, which are valid. `replace`: what is not in `changes`
+ * goes back to its default.
+ */
+export function changedConfig(
+  config: TopicConfig,
+  changes: ConfigChange,
+  { replace = false }: { replace?: boolean } = {},
+): TopicConfig {
+  const changed = new Map(replace ? [] : Object.entries(config));
+  for (const [name, change] of Object.entries(changes)) {
+    const setting = settingOf(name);
+    if (change === null) changed.delete(name);
+    else if (typeof change === "string") changed.set(name, change);
+    else if (setting.type === "list") {
+      changed.set(name, changedList(config[name] ?? setting.default, change));
+    } else {
+      throw new MilepostError("invalid_config", `${name} is not a list`);
+    }
+  }
+  const result = Object.fromEntries(changed);
+  validateSettings(result);
+  return result;
+}
+
+function changedList(value: string, change: { append: string } | { subtract: string }): string {
+  const items = listItems(value);
+  if ("append" in change) {
+    const more = listItems(change.append).filter((item) => !items.includes(item));
+    return [...items, ...more].join(",");
+  }
+  const fewer = listItems(change.subtract);
+  return items.filter((item) => !fewer.includes(item)).join(",");
 }
 
 /** Every setting with its value, defaults filled in. */
-export function effectiveConfig(
-  config: Record<string, string>,
-  defaults: Record<string, string> = {},
-): Record<string, string> {
-  const all: Record<string, string> = {};
+export function effectiveConfig(config: TopicConfig, defaults: TopicConfig = {}): TopicConfig {
+  const all: TopicConfig = {};
   for (const name of Object.keys(topicSettings)) {
     all[name] = config[name] ?? defaults[name] ?? topicSettings[name].default;
   }
@@ -117,24 +90,34 @@ export type LogSettings = {
   maxMessageBytes: number;
   deleteRetentionMs: number;
   minCompactionLagMs: number;
+  maxCompactionLagMs: number;
   minCleanableRatio: number;
   flushed: boolean;
+  /** Of what Kafka clients produce. */
+  logAppendTime: boolean;
+  timestampBeforeMaxMs: number;
+  timestampAfterMaxMs: number;
 };
 
-export function logSettings(effective: Record<string, string>): LogSettings {
-  const policies = effective["cleanup.policy"].split(",");
+export function logSettings(effective: TopicConfig): LogSettings {
+  const policies = listItems(effective["cleanup.policy"]);
   return {
     compact: policies.includes("compact"),
     delete: policies.includes("delete"),
     retentionMs: Number(effective["retention.ms"]),
     retentionBytes: Number(effective["retention.bytes"]),
     segmentMs: Number(effective["segment.ms"]),
-    segmentBytes: Number(effective["segment.bytes"]),
+    // smaller files would cost more than what is in them
+    segmentBytes: Math.max(Number(effective["segment.bytes"]), limits.segmentBytesMin),
     maxMessageBytes: Number(effective["max.message.bytes"]),
     deleteRetentionMs: Number(effective["delete.retention.ms"]),
     minCompactionLagMs: Number(effective["min.compaction.lag.ms"]),
+    maxCompactionLagMs: Number(effective["max.compaction.lag.ms"]),
     minCleanableRatio: Number(effective["min.cleanable.dirty.ratio"]),
     flushed: effective["milepost.durability"] === "flushed",
+    logAppendTime: effective["message.timestamp.type"] === "LogAppendTime",
+    timestampBeforeMaxMs: Number(effective["message.timestamp.before.max.ms"]),
+    timestampAfterMaxMs: Number(effective["message.timestamp.after.max.ms"]),
   };
 }
 
@@ -155,7 +138,13 @@ export function validateTopicName(name: string, existing: Iterable<string> = [])
   }
 }
 
-export type BuiltInTopic = { name: string; partitions: number; config: Record<string, string> };
+/** Kafka's `num.partitions`: what a topic gets when nobody says how many. */
+export const partitionsByDefault = 4;
+
+/** What the node keeps for itself: clients may read it, and change nothing. */
+export const isReserved = (topic: string): boolean => topic.startsWith("__");
+
+export type BuiltInTopic = { name: string; partitions: number; config: TopicConfig };
 
 const day = { "retention.ms": String(dayMs) };
 const week = { "retention.ms": String(7 * dayMs) };

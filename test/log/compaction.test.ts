@@ -73,6 +73,28 @@ test("tombstones go after delete.retention.ms, and a reader gets past the gap", 
   expect(verifyDirectory(dir)).toEqual([]);
 });
 
+test("max.compaction.lag.ms compacts what the share of new records would not", () => {
+  const dir = newDirectory();
+  const store = openStore(dir);
+  const lag = { "max.compaction.lag.ms": String(day) };
+  store.createTopic("t", 1, { ...compacted, "min.cleanable.dirty.ratio": "1", ...lag });
+  appendOne(store, "t", 0, batchOf([{ key: "a", value: "1" }]));
+  appendOne(store, "t", 0, filler());
+  appendOne(store, "t", 0, filler());
+  tickMany(store, 2_000_000);
+  const keys = () => readAll(store, "t", 0).map((r) => `${r.offset} ${text(r.key)}`);
+  expect(keys()).toEqual(["0 a", "1 filler", "2 filler"]);
+  // all of a log that was never compacted is new; what follows is a small part of it
+  appendOne(store, "t", 0, batchOf([{ key: "a", value: "2" }]), 3_000_000);
+  tickMany(store, 1_000_000 + day - 1000);
+  expect(keys()).toEqual(["0 a", "1 filler", "2 filler", "3 a"]);
+  // the open slice is complete once its oldest record is due
+  tickMany(store, 1_000_000 + day + 2000);
+  expect(keys()).toEqual(["2 filler", "3 a"]);
+  store.close();
+  expect(verifyDirectory(dir)).toEqual([]);
+});
+
 test("a record without a key has no place in a compacted topic", () => {
   const store = openStore(newDirectory());
   store.createTopic("t", 1, compacted);
