@@ -76,6 +76,8 @@ const table = {
   UNSTABLE_OFFSET_COMMIT: [88, true],
   THROTTLING_QUOTA_EXCEEDED: [89, true],
   UNKNOWN_TOPIC_ID: [100, true],
+  MISMATCHED_ENDPOINT_TYPE: [114, false],
+  UNSUPPORTED_ENDPOINT_TYPE: [115, false],
 } as const;
 
 export type KafkaErrorName = keyof typeof table;
