@@ -126,7 +126,7 @@ export class Connection {
       if (!this.#mayBegin(handler)) break;
       this.#consume(SIZE_BYTES + size);
       this.#frameSinceMs = this.#activeMs;
-      this.#begin(handler, new Reader(bytes, SIZE_BYTES, SIZE_BYTES + size));
+      this.#begin(handler, new Reader(bytes, SIZE_BYTES, SIZE_BYTES + size, limits.kafkaItemsMax));
     }
     if (this.#socket.destroyed) return;
     // a whole request that may not begin yet, or answers that are not read

@@ -93,7 +93,7 @@ export const limits = {
   kafkaConnectionsMax: 10_000,
   /** A produce request of 16 partitions of 1 MiB, and as much again; Kafka's own is 100 MiB. */
   kafkaRequestBytesMax: 32 * 1024 * 1024,
-  /** Items of all arrays of one request: every partition twice, and as much again. */
+  /** Items of all arrays of one request, each an object: every partition twice, and as many. */
   kafkaItemsMax: 40_000,
   /** Read ahead of a request that has to wait: then the socket is not read. */
   kafkaUnreadBytesMax: 64 * 1024,
@@ -112,6 +112,40 @@ export const limits = {
   /** Topics a connection makes by asking for them. */
   kafkaAutoCreatedPerMinuteMax: 100,
 
+  // --- consumer groups ---
+  /** Kafka's group.min.session.timeout.ms and group.max.session.timeout.ms. */
+  groupSessionMsMin: 6000,
+  groupSessionMsMax: 1_800_000,
+  /**
+   * The first members of an empty group wait so long for each other, and again whenever one more
+   * comes. Kafka's 3 s makes every start wait; this catches what one process starts together, and
+   * whoever comes later joins in a rebalance.
+   */
+  groupInitialDelayMs: 100,
+  /** A new member cannot send heartbeats while its JoinGroup waits: Kafka's own 5 minutes. */
+  groupNewMemberMsMax: 300_000,
+  /** More than there are partitions to give out, on most topics by far. */
+  groupMembersMax: 5000,
+  /** Metadata of one member: Streams and Connect put their whole state there. */
+  groupMemberBytesMax: 1024 * 1024,
+  /** Metadata and assignments of one group: a record of at most 16 MiB. */
+  groupBytesMax: 8 * 1024 * 1024,
+  groupsMax: 10_000,
+  /** Members and offsets of all groups. */
+  groupsBytesMax: 256 * 1024 * 1024,
+  groupIdBytesMax: 1024,
+  /** Of a client id or an instance id, as part of a member id. */
+  groupMemberIdCharsMax: 255,
+  /** Kafka's offset.metadata.max.bytes. */
+  offsetMetadataBytesMax: 4096,
+  /** Kafka's offsets.retention.minutes and offsets.retention.check.interval.ms. */
+  offsetRetentionMs: 7 * 24 * 3_600_000,
+  offsetSweepMs: 10 * 60_000,
+  /** Commits on their way to the disk; beyond, clients try again. */
+  groupAppendsBytesMax: 64 * 1024 * 1024,
+  /** Lag is given for so many partitions of groups; a scrape stays below a megabyte. */
+  groupLagSeriesMax: 5000,
+
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
   commitEveryMs: 2,
@@ -123,6 +157,12 @@ export const limits = {
   sliceBytesMax: 256 * 1024 * 1024,
   /** Commit values are packed to about 16 KiB, sized to whole pages. */
   valueBytes: 16 * 1024,
+  /** Learning a topic's keys takes so much of each 100 ms: a commit waits at most so long. */
+  keyStepMs: 4,
+  /** Of a slice that is not sealed, 8 B each: a quarter of a gigabyte of pings has 2 million. */
+  keyPostingsMax: 4_000_000,
+  /** Complete slices of a topic that wait for their keys; beyond, one is sealed without. */
+  slicesUnsealedMax: 4,
   slicesOpenMax: 256,
   /** In a thread that reads for others: sealed slices, and slices that are still written. */
   readerSealedOpenMax: 96,

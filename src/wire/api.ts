@@ -9,6 +9,8 @@ export type Api<Q extends Fields = Fields, S extends Fields = Fields> = {
   versions: Range;
   /** First version with compact types and tagged fields; Infinity: none. */
   flexibleFrom: number;
+  requestFields: Q;
+  responseFields: S;
   request(version: number): Codec<Values<Q>>;
   response(version: number): Codec<Values<S>>;
 };
@@ -39,6 +41,8 @@ export function api<Q extends Fields, S extends Fields>(table: {
     name,
     versions: range(table.versions),
     flexibleFrom,
+    requestFields: table.request,
+    responseFields: table.response,
     request: perVersion(table.request),
     response: perVersion(table.response),
   };

@@ -1,6 +1,7 @@
 /**
  * Reads Kafka's primitive types from one frame. Every length is checked against what is left, so a
- * hostile one never allocates more than the frame has. Throws `Malformed`.
+ * hostile one never allocates more than the frame has, and items are counted, as an empty one of a
+ * byte or two becomes an object of a hundred. Throws `Malformed`.
  */
 export class Malformed extends Error {
   constructor(what: string) {
@@ -9,15 +10,22 @@ export class Malformed extends Error {
   }
 }
 
+/** The largest number below 2^63 that a double holds. */
+const INT64_MAX = 2 ** 63 - 1024;
+
 export class Reader {
   readonly bytes: Buffer;
   at: number;
   readonly end: number;
+  /** Of all arrays so far. */
+  items = 0;
+  readonly #itemsMax: number;
 
-  constructor(bytes: Buffer, at = 0, end = bytes.length) {
+  constructor(bytes: Buffer, at = 0, end = bytes.length, itemsMax = Infinity) {
     this.bytes = bytes;
     this.at = at;
     this.end = end;
+    this.#itemsMax = itemsMax;
   }
 
   get left(): number {
@@ -38,22 +46,14 @@ export class Reader {
   int16(): number {
     return this.bytes.readInt16BE(this.skip(2));
   }
-  uint16(): number {
-    return this.bytes.readUInt16BE(this.skip(2));
-  }
   int32(): number {
     return this.bytes.readInt32BE(this.skip(4));
   }
-  uint32(): number {
-    return this.bytes.readUInt32BE(this.skip(4));
-  }
-  /** Exact up to 2^53, above it to the nearest: no offset and no time is so large. */
+  /** Exact up to 2^53, above it to the nearest that can be written again. */
   int64(): number {
     const at = this.skip(8);
-    return this.bytes.readInt32BE(at) * 0x1_0000_0000 + this.bytes.readUInt32BE(at + 4);
-  }
-  float64(): number {
-    return this.bytes.readDoubleBE(this.skip(8));
+    const value = this.bytes.readInt32BE(at) * 0x1_0000_0000 + this.bytes.readUInt32BE(at + 4);
+    return Math.min(value, INT64_MAX);
   }
 
   /** UNSIGNED_VARINT of at most 32 bits. */
@@ -71,6 +71,13 @@ export class Reader {
   utf8(length: number): string {
     const at = this.skip(length);
     return this.bytes.toString("utf8", at, at + length);
+  }
+
+  /** Before an array's items are read. Each has a byte at least, and becomes an object. */
+  countItems(count: number): void {
+    if (count < 0 || count > this.left) throw new Malformed("more items than bytes");
+    this.items += count;
+    if (this.items > this.#itemsMax) throw new Malformed("too many items");
   }
 
   /** A view of the frame, not a copy. */

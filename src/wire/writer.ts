@@ -60,10 +60,6 @@ export class Writer {
     const at = this.#reserve(2);
     this.#buffer.writeInt16BE(value, at);
   }
-  uint16(value: number): void {
-    const at = this.#reserve(2);
-    this.#buffer.writeUInt16BE(value, at);
-  }
   int32(value: number): void {
     const at = this.#reserve(4);
     this.#buffer.writeInt32BE(value, at);
@@ -72,18 +68,10 @@ export class Writer {
   setInt32(at: number, value: number): void {
     this.#buffer.writeInt32BE(value, at);
   }
-  uint32(value: number): void {
-    const at = this.#reserve(4);
-    this.#buffer.writeUInt32BE(value, at);
-  }
   int64(value: number): void {
     const at = this.#reserve(8);
     this.#buffer.writeInt32BE(Math.floor(value / 0x1_0000_0000), at);
     this.#buffer.writeUInt32BE(value >>> 0, at + 4);
-  }
-  float64(value: number): void {
-    const at = this.#reserve(8);
-    this.#buffer.writeDoubleBE(value, at);
   }
 
   uvarint(value: number): void {
