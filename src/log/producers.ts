@@ -38,15 +38,16 @@ export class Producers {
     if (row === undefined) return null;
     if (epoch < row.epoch) return { error: "fenced_producer" };
     if (epoch > row.epoch) return first === 0 ? null : { error: "out_of_order_sequence" };
-    const kept = row.batches;
-    for (const [keptFirst, keptLast, offset] of kept) {
+    const { batches } = row;
+    for (const [keptFirst, keptLast, offset] of batches) {
       if (keptFirst === first && keptLast === last) return { duplicateOf: offset };
     }
-    if (kept.length === 0) return null;
-    const next = sequenceAfter(kept[kept.length - 1][1], 1);
+    const next = sequenceAfter(batches[batches.length - 1][1], 1);
     if (first === next) return null;
+    // clients take a duplicate for stored: only what surely is, to its last record, is called so
     const behind = (next - first + SEQUENCES) % SEQUENCES;
-    return { error: behind < SEQUENCES / 2 ? "duplicate_sequence" : "out_of_order_sequence" };
+    const stored = behind <= row.records && behind > lastOffsetDelta(batch);
+    return { error: stored ? "duplicate_sequence" : "out_of_order_sequence" };
   }
 
   add(batch: Uint8Array, offset: number, nowMs: number): void {
@@ -54,13 +55,14 @@ export class Producers {
     const before = this.#rows.get(id);
     const epoch = producerEpoch(batch);
     const first = baseSequence(batch);
-    const kept = before !== undefined && before.epoch === epoch ? before.batches : [];
-    const batches = kept.slice(1 - limits.producerBatchesKept);
+    const known = before !== undefined && before.epoch === epoch ? before : null;
+    const batches = known === null ? [] : known.batches.slice(1 - limits.producerBatchesKept);
     batches.push([first, sequenceAfter(first, lastOffsetDelta(batch)), offset]);
+    const records = Math.min((known?.records ?? 0) + lastOffsetDelta(batch) + 1, SEQUENCES / 2);
     if (!this.#before.has(id)) this.#before.set(id, before);
     // the one used last stands last
     this.#rows.delete(id);
-    this.#rows.set(id, { id, epoch, usedMs: nowMs, batches });
+    this.#rows.set(id, { id, epoch, usedMs: nowMs, batches, records });
   }
 
   commit(): void {

@@ -15,6 +15,8 @@ export type ProducerRow = {
   usedMs: number;
   /** At most five, oldest first: first sequence, last sequence, base offset. */
   batches: [firstSequence: number, lastSequence: number, baseOffset: number][];
+  /** Records of this epoch up to the newest batch, without a gap. */
+  records: number;
 };
 
 export type PartitionHeader = {

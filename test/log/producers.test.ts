@@ -29,7 +29,7 @@ describe("an idempotent producer", () => {
     const { store, send } = openTopic();
     send(3, 0);
     expect(() => send(3, 2)).toThrow("out_of_order_sequence");
-    expect(() => send(3, 0, 2)).toThrow("duplicate_sequence");
+    expect(() => send(3, 0, 2)).toThrow("out_of_order_sequence");
     expect(() => send(2, 1)).toThrow("fenced_producer");
     expect(() => send(4, 1)).toThrow("out_of_order_sequence");
     expect(send(4, 0)).toBe(1);
@@ -55,6 +55,28 @@ describe("an idempotent producer", () => {
     expect(send(0, 41)).toBe(0);
     expect(send(0, 42)).toBe(1);
     store.close();
+  });
+
+  test("only what is surely stored counts as a duplicate", () => {
+    const dir = newDirectory();
+    const { store, send } = openTopic(dir);
+    for (let s = 10; s < 40; s += 3) send(0, s, 3);
+    const check = (again: typeof send): void => {
+      // older than the five kept, in other batches than it came in
+      expect(() => again(0, 10, 5)).toThrow("duplicate_sequence");
+      expect(() => again(0, 12, 1)).toThrow("duplicate_sequence");
+      // its end is new
+      expect(() => again(0, 38, 5)).toThrow("out_of_order_sequence");
+      // from before the first that was seen: sent first, perhaps, and arrived second
+      expect(() => again(0, 9, 1)).toThrow("out_of_order_sequence");
+      expect(() => again(0, 9, 3)).toThrow("out_of_order_sequence");
+    };
+    check(send);
+    store.close();
+    const reopened = openTopic(dir);
+    check(reopened.send);
+    expect(reopened.send(0, 40)).toBe(30);
+    reopened.store.close();
   });
 
   test("two batches and a repetition in one commit", () => {
