@@ -8,6 +8,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { ErrorCode } from "../model/errors.ts";
 import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
+import type { MetricSnapshot } from "../metrics/registry.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -90,7 +91,8 @@ export type LogMetrics = {
   bytesWritten: number;
   slices: number;
   writable: boolean;
-  append: { buckets: number[]; counts: number[]; sum: number };
+  /** Of the log thread itself. */
+  thread: MetricSnapshot[];
 };
 
 export type ToLog = { id: number; op: LogOp; args: unknown[] };

@@ -5,7 +5,8 @@
  * with it the process; nothing is acknowledged after that.
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
-import { Histogram } from "../metrics/registry.ts";
+import { watchThread } from "../metrics/process.ts";
+import { type Histogram, Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import type {
@@ -46,11 +47,19 @@ export class LogThread {
   #timer: NodeJS.Timeout | undefined;
   #lastCommit = 0;
   #writable = true;
-  readonly #append = new Histogram(APPEND_BOUNDS);
+  readonly #registry = new Registry();
+  readonly #append: Histogram;
+  readonly #unwatch: () => void;
   readonly #tick: NodeJS.Timeout;
 
   constructor(store: LogStore) {
     this.#store = store;
+    this.#unwatch = watchThread(this.#registry, "log");
+    this.#append = this.#registry.histogram(
+      "milepost_append_duration_seconds",
+      "A group commit, flush included",
+      APPEND_BOUNDS,
+    );
     this.#tick = setInterval(() => {
       store.tick(Date.now());
       this.#tellWritable();
@@ -89,6 +98,7 @@ export class LogThread {
   }
 
   stop(): void {
+    this.#unwatch();
     clearInterval(this.#tick);
     clearTimeout(this.#timer);
     this.#commit();
@@ -251,13 +261,8 @@ export class LogThread {
   }
 
   #metrics(): LogMetrics {
-    const { counts, sum } = this.#append;
-    const buckets = APPEND_BOUNDS;
-    return {
-      ...this.#store.metrics(),
-      writable: this.#store.writable,
-      append: { buckets, counts, sum },
-    };
+    const { writable } = this.#store;
+    return { ...this.#store.metrics(), writable, thread: this.#registry.snapshot() };
   }
 
   #answer(port: MessagePort, message: FromLog): void {

@@ -90,7 +90,7 @@ export class NodeBackend implements AdminBackend {
 
   async metrics(): Promise<string> {
     const [log, threads] = await Promise.all([this.#log.call("metrics"), this.#snapshots()]);
-    return toPrometheus(mergeSnapshots([...threads, logSnapshot(log)]));
+    return toPrometheus(mergeSnapshots([...threads, log.thread, logSnapshot(log)]));
   }
 
   checks(): Check[] {
@@ -133,12 +133,5 @@ function logSnapshot(m: LogMetrics): MetricSnapshot[] {
   gauge("milepost_log_writable", "0 while the disk is below its watermark", Number(m.writable));
   counter("milepost_log_commits_total", "Transactions", m.commits);
   counter("milepost_log_written_bytes_total", "Batches written", m.bytesWritten);
-  rows.push({
-    name: "milepost_append_duration_seconds",
-    help: "A group commit, flush included",
-    labels: {},
-    type: "histogram",
-    ...m.append,
-  });
   return rows;
 }
