@@ -14,20 +14,26 @@ export const codecs = ["none", "gzip", "snappy", "lz4", "zstd"] as const;
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
 const XERIAL_HEAD_BYTES = 16;
 
+/** At best 64 bytes from 3: what says it holds more is no snappy. */
+const SNAPPY_RATIO = 22;
+
 /** Throws `too_large` above 16 MB or 100:1, `invalid_record` for anything malformed. */
 export function decompress(codec: number, bytes: Uint8Array): Uint8Array {
   const ratioBytes = bytes.byteLength * limits.decompressRatioMax;
-  const maxBytes = Math.min(limits.decompressBytesMax, Math.max(ratioBytes, 1024));
+  const freeBytes = Math.max(ratioBytes, limits.decompressBytesFree);
+  const maxBytes = Math.min(limits.decompressBytesMax, freeBytes);
   try {
     const out = decompressWith(codec, bytes, maxBytes);
     if (out.byteLength > maxBytes) throw new MilepostError("too_large", "decompressed batch");
     return out;
   } catch (error) {
     if (error instanceof MilepostError) throw error;
-    if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const large = bytes.byteLength * SNAPPY_RATIO > maxBytes && message.includes("is too big");
+    if (code === "ERR_BUFFER_TOO_LARGE" || large) {
       throw new MilepostError("too_large", "decompressed batch");
     }
-    throw new MilepostError("invalid_record", `${codecs[codec]}: ${(error as Error).message}`);
+    throw new MilepostError("invalid_record", `${codecs[codec]}: ${message}`);
   }
 }
 

@@ -39,7 +39,7 @@ export function filterBatch(
   }
   setU32(out, BATCH_LENGTH, out.byteLength - LENGTH_OVERHEAD);
   out[ATTRIBUTES + 1] &= ~CODEC_MASK;
-  if (records > 0) setI64(out, MAX_TIMESTAMP, maxTimestamp);
+  setI64(out, MAX_TIMESTAMP, maxTimestamp);
   setU32(out, RECORD_COUNT, records);
   setCrc(out);
   return { batch: out, records };

@@ -35,6 +35,21 @@ export class PartitionLog {
     return epochs.slice(Math.max(i, 0));
   }
 
+  /**
+   * Where the records up to a leader epoch end, and the epoch of the last of them; null: an epoch
+   * later than `current`. Source: KIP-101, KIP-279.
+   */
+  endOfEpoch(epoch: number, current: number): { epoch: number; offset: number } | null {
+    if (epoch > current || epoch < 0) return null;
+    if (epoch === current) return { epoch, offset: this.end };
+    const { epochs } = this;
+    const later = epochs.findIndex(([e]) => e > epoch);
+    const offset = later < 0 ? this.end : epochs[later][1];
+    const before = later < 0 ? epochs.length - 1 : later - 1;
+    // nothing so old is known any more: its records end before the first that is
+    return { epoch: before < 0 ? epoch : epochs[before][0], offset };
+  }
+
   /** The end did not move: what a failed commit had taken is given back. */
   rollback(): void {
     this.pendingEnd = this.end;

@@ -9,6 +9,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { ErrorCode } from "../model/errors.ts";
 import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
+import type { BatchTime } from "./batch-times.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -52,9 +53,21 @@ export type LogRequests = {
     { batches: Uint8Array[]; highWatermark: number; start: number },
   ];
   locate: [[reads: ReadAt[]], Located[]];
-  offsetForTime: [
-    [topic: string, partition: number, ts: number],
-    { offset: number; timestamp: number } | null,
+  /** By the headers of batches: see `offset-for-time.ts`. */
+  firstBatchSince: [
+    [topic: string, partition: number, timestamp: number, from: number],
+    number | null,
+  ];
+  newestBatch: [[topic: string, partition: number, except: number[]], BatchTime | null];
+  /** `startEpoch` is -1 when nothing was ever appended. */
+  bounds: [
+    [topic: string, partition: number],
+    { start: number; startEpoch: number; highWatermark: number },
+  ];
+  /** Where the records up to a leader epoch end, and the epoch of the last of them. */
+  endOfEpoch: [
+    [topic: string, partition: number, epoch: number],
+    { epoch: number; offset: number } | null,
   ];
   describe: [[topic: string], PartitionState[]];
   effectiveConfig: [[topic: string], Record<string, string>];

@@ -43,11 +43,20 @@ export const requests: Table = {
     return store.read(...args);
   },
   locate: direct<"locate">((store, [reads]) => reads.map((read) => locate(store, read))),
-  *offsetForTime(store, args) {
-    const [topic, partition, timestamp] = args;
-    while (!store.topic(topic).reader.prepareForTime(partition, timestamp)) yield;
-    return store.offsetForTime(...args);
+  *firstBatchSince(store, [topic, partition, timestamp, from]) {
+    return yield* store.topic(topic).reader.firstBatchSince(partition, timestamp, from);
   },
+  *newestBatch(store, [topic, partition, except]) {
+    return yield* store.topic(topic).reader.newestBatch(partition, except);
+  },
+  bounds: direct<"bounds">((store, [topic, partition]) => {
+    const log = store.topic(topic).partition(partition);
+    const { start, highWatermark } = log;
+    return { start, startEpoch: log.epochAt(start), highWatermark };
+  }),
+  endOfEpoch: direct<"endOfEpoch">((store, [topic, partition, epoch]) =>
+    store.topic(topic).partition(partition).endOfEpoch(epoch, store.recovery.epoch),
+  ),
   describe: direct<"describe">((store, [topic]) => store.describe(topic)),
   effectiveConfig: direct<"effectiveConfig">((store, [topic]) => store.effectiveConfig(topic)),
   createTopic: direct<"createTopic">((store, [name, partitions, config, options]) => {

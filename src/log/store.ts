@@ -277,10 +277,6 @@ export class LogStore {
     this.#environments.onForgotten = listener;
   }
 
-  offsetForTime(topic: string, partition: number, timestamp: number) {
-    return this.topic(topic).reader.offsetForTime(partition, timestamp);
-  }
-
   /** Moves the start of a partition; returns the start. `before` -1: to the high watermark. */
   deleteRecords(topic: string, partition: number, before: number): number {
     return orDiskFull(() => this.topic(topic).deleteRecords(partition, before));

@@ -2,9 +2,9 @@
  * Reads a topic from its slices: by offset, by time, and around damage. Everything it gives out is
  * a copy, checked against its CRC and its place.
  */
-import { baseOffset, isControl, lastOffsetDelta } from "../batch/header.ts";
-import { RecordCursor } from "../batch/records.ts";
+import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
+import { type BatchTime, firstBatchSince, newestBatch } from "./batch-times.ts";
 import { collectRows, type Slot } from "./located.ts";
 import type { TopicRow } from "./manifest.ts";
 import type { PartitionLog } from "./partition-log.ts";
@@ -15,7 +15,6 @@ export class TopicReader {
   readonly #topic: TopicRow;
   readonly #slices: readonly Slice[];
   readonly #partitions: readonly PartitionLog[];
-  readonly #cursor = new RecordCursor();
   /** Per partition, the damage that a reader met last. */
   readonly damageMet = new Map<number, number>();
 
@@ -41,7 +40,7 @@ export class TopicReader {
       }
       const slice = this.sliceAt(p, at);
       if (batches.length > 0 && !slice.prepare()) break;
-      const place = this.#locate(slice, p, at);
+      const place = this.place(slice, p, at);
       if (place === null || place.index.base[place.row] > at) {
         if (!slice.row.compacted) {
           if (batches.length > 0) return batches;
@@ -101,48 +100,19 @@ export class TopicReader {
     return null;
   }
 
-  /** The first record, in order of offsets, whose timestamp is at least `timestamp`. */
-  offsetForTime(p: number, timestamp: number): { offset: number; timestamp: number } | null {
-    const log = this.#log(p);
-    for (const slice of this.#slices) {
-      const { row } = slice;
-      if ((row.ends[p] ?? 0) <= log.start || row.maxTimestamps[p] < timestamp) continue;
-      let at = Math.max(log.start, row.starts[p]);
-      while (at < Math.min(row.ends[p], log.highWatermark)) {
-        const place = this.#locate(slice, p, at);
-        if (place === null) break;
-        const { index } = place;
-        for (let i = place.row; i < index.count; i++) {
-          at = index.last[i] + 1;
-          if (index.maxTimestamp[i] < timestamp) continue;
-          const batch = slice.read({ index, row: i }, log.epochAt(index.base[i]));
-          if (batch === null && this.skippedTo(p, index.base[i]) !== null) continue;
-          if (batch === null) throw this.damaged(slice, p, index.base[i]);
-          const cursor = this.#cursor;
-          cursor.open(batch);
-          while (!isControl(batch) && cursor.next()) {
-            const { offset } = cursor;
-            if (cursor.timestamp < timestamp || offset < log.start) continue;
-            return offset < log.highWatermark ? { offset, timestamp: cursor.timestamp } : null;
-          }
-        }
-      }
-    }
-    return null;
+  /** Base offset of the first batch from `from` on that has so late a record, by its header. */
+  firstBatchSince(p: number, timestamp: number, from: number): Generator<void, number | null> {
+    return firstBatchSince(this.#times(p), timestamp, from);
+  }
+
+  /** The batch with the newest record, by its header. */
+  newestBatch(p: number, except: readonly number[]): Generator<void, BatchTime | null> {
+    return newestBatch(this.#times(p), except);
   }
 
   /** False while a read at `offset` would take long: a step towards it is done, ask again. */
   prepare(p: number, offset: number): boolean {
     return this.sliceAt(p, offset).prepare();
-  }
-
-  /** The same for `offsetForTime`. */
-  prepareForTime(p: number, timestamp: number): boolean {
-    const start = this.#log(p).start;
-    const first = this.#slices.find(
-      ({ row }) => (row.ends[p] ?? 0) > start && row.maxTimestamps[p] >= timestamp,
-    );
-    return first === undefined || first.prepare();
   }
 
   /** The slice that holds `offset` of a partition, or would. */
@@ -209,7 +179,8 @@ export class TopicReader {
     }
   }
 
-  #locate(slice: Slice, p: number, offset: number): Place | null {
+  /** First batch of a slice that ends at or after `offset`; null when there is none. */
+  place(slice: Slice, p: number, offset: number): Place | null {
     try {
       return slice.locate(p, offset);
     } catch (error) {
@@ -233,6 +204,10 @@ export class TopicReader {
     if (offset >= start && offset <= highWatermark) return;
     const detail = `${this.#topic.name}/${p}: ${offset}, have ${start} to ${highWatermark}`;
     throw new MilepostError("offset_out_of_range", detail);
+  }
+
+  #times(p: number) {
+    return { p, log: this.#log(p), slices: this.#slices, reader: this };
   }
 
   #log(p: number): PartitionLog {

@@ -179,4 +179,6 @@ export const limits = {
   producersMax: 5000,
   decompressBytesMax: 16 * 1024 * 1024,
   decompressRatioMax: 100,
+  /** Whatever its ratio: a few records that are all alike are no bomb. */
+  decompressBytesFree: 64 * 1024,
 } as const;

@@ -5,6 +5,7 @@ import { recordsOf } from "../../src/batch/records.ts";
 import { MilepostError } from "../../src/model/errors.ts";
 import { dumpTopic, verifyDirectory } from "../../src/log/verify.ts";
 import {
+  answerOf,
   appendOne,
   batchOf,
   newDirectory,
@@ -106,7 +107,7 @@ describe("a flipped bit in a sealed slice", () => {
     store.close();
     store = openStore(dir);
     expect(readAll(store, "t", 0).map((r) => r.offset)).toEqual([0, 1, 2, 4, 5, 6, 7, 8, 9]);
-    expect(store.offsetForTime("t", 0, 0)).toEqual({ offset: 0, timestamp: 1000 });
+    expect(answerOf(store.topic("t").reader.firstBatchSince(0, 0, 3))).toBe(4);
     store.close();
     expect(verifyDirectory(dir)).toEqual([]);
     expect([...dumpTopic(dir, "t", 0)]).toHaveLength(9);

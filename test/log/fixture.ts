@@ -72,3 +72,10 @@ export function sliceFiles(dir: string, topic: string): string[] {
 export function tickMany(store: LogStore, now: number, times = 50): void {
   for (let i = 0; i < times; i++) store.tick(now + i);
 }
+
+/** What an operation that yields comes to. */
+export function answerOf<T>(steps: Generator<void, T>): T {
+  let step = steps.next();
+  while (step.done !== true) step = steps.next();
+  return step.value;
+}

@@ -118,25 +118,6 @@ describe("append and read", () => {
   });
 });
 
-describe("time", () => {
-  test("first record at or after a time, per record, across slices", () => {
-    const store = openStore(newDirectory());
-    store.createTopic("t", 1, { "segment.bytes": "65536" });
-    const at = (...times: number[]) =>
-      batchOf(times.map((timestamp) => ({ key: "k", value: "x".repeat(9000), timestamp })));
-    // not in order: a late record does not hide an earlier offset
-    for (let i = 0; i < 20; i++) appendOne(store, "t", 0, at(i * 100, i * 100 + 50, i * 100 + 20));
-    tickMany(store, 1_000_000);
-    expect(store.metrics().slices).toBeGreaterThan(4);
-    expect(store.offsetForTime("t", 0, 0)).toEqual({ offset: 0, timestamp: 0 });
-    expect(store.offsetForTime("t", 0, 30)).toEqual({ offset: 1, timestamp: 50 });
-    expect(store.offsetForTime("t", 0, 51)).toEqual({ offset: 3, timestamp: 100 });
-    expect(store.offsetForTime("t", 0, 1001)).toEqual({ offset: 31, timestamp: 1050 });
-    expect(store.offsetForTime("t", 0, 5000)).toBeNull();
-    store.close();
-  });
-});
-
 describe("slices", () => {
   const kb60 = () => batchOf([{ key: "k", value: "x".repeat(60_000) }]);
 
