@@ -94,7 +94,7 @@ function* rewrite(
       yield* copyNewest(topic, sources, p, newest, out, nowMs);
       yield;
     }
-    while (!out.sealStep()) yield;
+    while (!out.sealStep(topic.settings.keyIndex)) yield;
     row.ends = last.ends;
     row.firstAppendMs = first.firstAppendMs;
     row.newestAppendMs = Math.max(...sources.map((s) => s.row.newestAppendMs));

@@ -6,6 +6,7 @@
  *     0x01 u32 partition                     header of a partition
  *     0x02 u32 commit u16 number             a value of a commit (`commit-value.ts`)
  *     0x03 u32 partition i64 last offset     a chunk of the sealed slice's table, by its last row
+ *     0x04 u32 partition u32 chunk           its index of keys (`key-index.ts`), 0 for the head
  */
 import { closeSync, constants, fsyncSync, openSync, statSync, writeSync } from "node:fs";
 import { open, type RootDatabase } from "lmdb";
@@ -20,6 +21,7 @@ export const KIND_META = 0;
 export const KIND_HEADER = 1;
 export const KIND_VALUE = 2;
 export const KIND_TABLE = 3;
+export const KIND_KEY_INDEX = 4;
 
 /** Commit flags: not durable yet, visible at once; the flush follows behind. */
 const COMMIT_LOGGED = 0x10002;
@@ -116,6 +118,14 @@ export function tableKey(partition: number, lastOffset: number): Uint8Array {
   key[0] = KIND_TABLE;
   setU32(key, 1, partition);
   setI64(key, 5, lastOffset);
+  return key;
+}
+
+export function keyIndexKey(partition: number, chunk: number): Uint8Array {
+  const key = new Uint8Array(9);
+  key[0] = KIND_KEY_INDEX;
+  setU32(key, 1, partition);
+  setU32(key, 5, chunk);
   return key;
 }
 

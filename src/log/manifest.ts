@@ -9,8 +9,8 @@ import { openToWrite, put, transact, type Environment } from "./environment.ts";
 import { LmdbFile } from "./lmdb-file.ts";
 import { decodeSealed, encodeSealed } from "./slice-header.ts";
 
-/** Of everything under the data directory. A newer one is refused. */
-export const FORMAT = 1;
+/** Of everything under the data directory. A newer one is refused. 2: slices index their keys. */
+export const FORMAT = 2;
 const MAP_BYTES = 64 * 1024 * 1024;
 
 export type TopicRow = {
@@ -142,7 +142,8 @@ export class Manifest {
 
   private constructor(env: Environment, rows: ManifestRows) {
     this.#env = env;
-    this.node = rows.node ?? { format: FORMAT, nodeId: randomUUID(), epoch: -1, clean: true };
+    const node = rows.node ?? { nodeId: randomUUID(), epoch: -1, clean: true };
+    this.node = { ...node, format: FORMAT };
     this.topics = rows.topics;
     this.slices = rows.slices;
     this.deleted = rows.deleted;

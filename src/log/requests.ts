@@ -6,6 +6,7 @@
 import { MilepostError } from "../model/errors.ts";
 import { changedConfig } from "../model/topic-config.ts";
 import { checkIngest } from "./ingest-topics.ts";
+import { KeyedRead } from "./keyed-read.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { LogOp, LogRequests } from "./protocol.ts";
 import type { LogStore } from "./store.ts";
@@ -41,6 +42,15 @@ export const requests: Table = {
     const [topic, partition, offset] = args;
     while (!store.topic(topic).reader.prepare(partition, offset)) yield;
     return store.read(...args);
+  },
+  *batchesOf(store, [name, partition, key, from, to, maxBytes]) {
+    const topic = store.topic(name);
+    const read = new KeyedRead(topic, partition, key, from, to, maxBytes);
+    while (!read.step()) {
+      yield;
+      if (store.topic(name) !== topic) throw new MilepostError("topic_missing", name);
+    }
+    return read.result;
   },
   locate: direct<"locate">((store, [reads]) => reads.map((read) => locate(store, read))),
   *firstBatchSince(store, [topic, partition, timestamp, from]) {

@@ -14,7 +14,6 @@ import {
   openToWrite,
   put,
   syncDirectory,
-  tableKey,
   transact,
   valueKey,
   type Environment,
@@ -22,19 +21,18 @@ import {
 import type { Environments } from "./environments.ts";
 import type { SliceRow } from "./manifest.ts";
 import { packValue } from "./pack-value.ts";
+import { seal } from "./seal.ts";
 import {
   decodeSealed,
   encodeSealed,
   type PartitionHeader,
   type SliceMeta,
 } from "./slice-header.ts";
-import { CHUNK_ROWS, PartitionIndex } from "./slice-index.ts";
+import { PartitionIndex } from "./slice-index.ts";
+import { SliceKeys } from "./slice-keys.ts";
 import { locateInTable, type Place } from "./slice-table.ts";
 import { copyStored, type StoredBatch } from "./stored-batch.ts";
 import type { AppendBatch } from "./types.ts";
-
-/** Bytes of table written in one step of sealing. */
-const SEAL_STEP_BYTES = 256 * 1024;
 
 export class Slice {
   readonly path: string;
@@ -43,13 +41,14 @@ export class Slice {
   /** Of the open or rolled slice, until it is sealed. */
   #env: Environment | null = null;
   index: PartitionIndex[] | null = null;
+  /** The same, if its topic has an index of keys. */
+  keys: SliceKeys | null = null;
   /** Total of `row.bytes`. */
   bytes = 0;
   commits = 0;
   /** False when its tree is damaged: LMDB must not touch it. */
   sound = true;
-  #sealPartition = 0;
-  #sealRow = 0;
+  #sealing: Generator<void, void> | null = null;
 
   constructor(path: string, row: SliceRow, environments: Environments) {
     this.path = path;
@@ -230,34 +229,30 @@ export class Slice {
     if (!this.row.flushed) transact(this.openToWrite(), true, () => {});
   }
 
-  /** Writes some of the table; true once all of it is on disk. The caller then seals. */
-  sealStep(): boolean {
-    const env = this.openToWrite();
-    const tables = this.index ?? [];
-    let partition = this.#sealPartition;
-    let from = this.#sealRow;
-    transact(env, true, () => {
-      let written = 0;
-      while (partition < tables.length && written < SEAL_STEP_BYTES) {
-        const index = tables[partition];
-        const to = Math.min(from + CHUNK_ROWS, index.count);
-        if (to > from) {
-          const chunk = index.encodeChunk(from, to);
-          put(env, tableKey(partition, index.last[to - 1]), chunk, false);
-          written += chunk.byteLength;
-        }
-        from = to === index.count ? 0 : to;
-        if (to === index.count) partition++;
-      }
-    });
-    this.#sealPartition = partition;
-    this.#sealRow = from;
-    return partition === tables.length;
+  /** Does some of what comes before sealing; true once all of it is on disk. The caller seals. */
+  sealStep(withKeys: boolean): boolean {
+    if (this.#sealing === null) {
+      this.learnKeys(withKeys, 0);
+      this.#sealing = seal(this);
+    }
+    try {
+      return this.#sealing.next().done === true;
+    } catch (error) {
+      this.#sealing = null;
+      throw error;
+    }
+  }
+
+  /** For so long, if there is something to learn. */
+  learnKeys(wanted: boolean, ms: number): void {
+    if (!wanted) this.keys = null;
+    else (this.keys ??= new SliceKeys(this)).step(ms);
   }
 
   sealed(): void {
     this.row.state = "sealed";
     this.index = null;
+    this.keys = null;
     void this.#env?.close();
     this.#env = null;
   }

@@ -29,7 +29,7 @@ export class TopicReader {
   read(p: number, offset: number, maxBytes: number): Uint8Array[] {
     const log = this.#log(p);
     const batches: Uint8Array[] = [];
-    this.#checkRange(p, log, offset);
+    this.checkRange(p, offset);
     let total = 0;
     let at = offset;
     while (at < log.highWatermark) {
@@ -73,7 +73,7 @@ export class TopicReader {
    */
   locate(p: number, offset: number, maxBytes: number): Slot | null {
     const log = this.#log(p);
-    this.#checkRange(p, log, offset);
+    this.checkRange(p, offset);
     let at = offset;
     while (at < log.highWatermark) {
       const skipTo = this.skippedTo(p, at);
@@ -200,7 +200,9 @@ export class TopicReader {
     return next;
   }
 
-  #checkRange(p: number, { start, highWatermark }: PartitionLog, offset: number): void {
+  /** Throws `offset_out_of_range`. */
+  checkRange(p: number, offset: number): void {
+    const { start, highWatermark } = this.#log(p);
     if (offset >= start && offset <= highWatermark) return;
     const detail = `${this.#topic.name}/${p}: ${offset}, have ${start} to ${highWatermark}`;
     throw new MilepostError("offset_out_of_range", detail);

@@ -28,6 +28,7 @@ import {
 } from "./manifest.ts";
 import { PartitionLog } from "./partition-log.ts";
 import { isFull, mustRoll, removable } from "./retention.ts";
+import { sealNext } from "./seal.ts";
 import { Slice } from "./slice.ts";
 import { TopicReader } from "./topic-reader.ts";
 import type { SliceMeta } from "./slice-header.ts";
@@ -264,10 +265,9 @@ export class Topic {
     }
   }
 
-  /** Some of the table of the oldest slice that has none yet. */
   #sealStep(): void {
-    const slice = this.slices.find(isRolled);
-    if (slice === undefined || !slice.sealStep()) return;
+    const slice = sealNext(this.slices, this.settings.keyIndex);
+    if (slice === null) return;
     slice.sealed();
     this.#on.manifest.putSlice(this.row.id, slice.row);
     this.#on.manifest.commit();
@@ -345,5 +345,3 @@ export class Topic {
     for (const slice of this.slices) slice.close();
   }
 }
-
-const isRolled = (slice: Slice): boolean => slice.row.state === "rolled";

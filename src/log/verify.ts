@@ -9,7 +9,7 @@ import { isControl, lastOffsetDelta, maxTimestamp, u32 } from "../batch/header.t
 import { recordsOf } from "../batch/records.ts";
 import { MilepostError } from "../model/errors.ts";
 import { readHead, type Row } from "./commit-value.ts";
-import { KIND_HEADER, KIND_META, KIND_TABLE, KIND_VALUE } from "./environment.ts";
+import { KIND_HEADER, KIND_KEY_INDEX, KIND_META, KIND_TABLE, KIND_VALUE } from "./environment.ts";
 import { LmdbFile } from "./lmdb-file.ts";
 import {
   FORMAT,
@@ -23,6 +23,7 @@ import { matchesRow } from "./recovery.ts";
 import { decodeSealed, type PartitionHeader, type SliceMeta } from "./slice-header.ts";
 import { PartitionIndex } from "./slice-index.ts";
 import type { LogRecord } from "./types.ts";
+import { KeyIndexCheck } from "./verify-keys.ts";
 
 export type FileDamage = {
   file: string;
@@ -218,6 +219,9 @@ class TopicWalk {
   *#entries(slice: SliceRow, file: LmdbFile): Generator<Found> {
     const index: PartitionIndex[] = slice.starts.map(() => new PartitionIndex());
     const tableRows = slice.starts.map(() => 0);
+    const keys = new KeyIndexCheck(index, (p, what) => {
+      if (slice.state === "sealed" && !this.#told.has(p)) this.damage(slice, p, -1, what);
+    });
     this.#told.clear();
     for (const { key, value } of file.entries((what) => this.damage(slice, -1, -1, what))) {
       switch (key[0]) {
@@ -233,10 +237,14 @@ class TopicWalk {
         case KIND_TABLE:
           this.#checkTable(slice, u32(key, 1), value, index, tableRows);
           break;
+        case KIND_KEY_INDEX:
+          keys.value(key, value);
+          break;
         default:
           this.damage(slice, -1, -1, `unknown key ${key.toString("hex")}`);
       }
     }
+    keys.end();
     this.#gaps = slice.compacted;
     if (slice.state === "open") return;
     index.forEach((rows, p) => {

@@ -93,6 +93,8 @@ export type LogSettings = {
   maxCompactionLagMs: number;
   minCleanableRatio: number;
   flushed: boolean;
+  /** Sealed slices know the batches of each driver. */
+  keyIndex: boolean;
   /** Of what Kafka clients produce. */
   logAppendTime: boolean;
   timestampBeforeMaxMs: number;
@@ -115,6 +117,7 @@ export function logSettings(effective: TopicConfig): LogSettings {
     maxCompactionLagMs: Number(effective["max.compaction.lag.ms"]),
     minCleanableRatio: Number(effective["min.cleanable.dirty.ratio"]),
     flushed: effective["milepost.durability"] === "flushed",
+    keyIndex: effective["milepost.from"] !== "" && effective["milepost.key"] === "driver",
     logAppendTime: effective["message.timestamp.type"] === "LogAppendTime",
     timestampBeforeMaxMs: Number(effective["message.timestamp.before.max.ms"]),
     timestampAfterMaxMs: Number(effective["message.timestamp.after.max.ms"]),

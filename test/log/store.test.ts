@@ -3,6 +3,7 @@ import { open } from "lmdb";
 import { describe, expect, test } from "vitest";
 import { recordsOf } from "../../src/batch/records.ts";
 import { LmdbFile } from "../../src/log/lmdb-file.ts";
+import { FORMAT } from "../../src/log/manifest.ts";
 import { encodeSealed } from "../../src/log/slice-header.ts";
 import {
   appendOne,
@@ -300,9 +301,9 @@ describe("formats", () => {
     openStore(dir).close();
     const options = { encoding: "binary", keyEncoding: "binary", noSubdir: true } as const;
     const env = open(`${dir}/meta.mdb`, { ...options, overlappingSync: false });
-    env.putSync(Buffer.from("node"), encodeSealed({ format: 2 }));
+    env.putSync(Buffer.from("node"), encodeSealed({ format: FORMAT + 1 }));
     void env.close();
-    expect(() => openStore(dir)).toThrow("has format 2, this program knows 1");
+    expect(() => openStore(dir)).toThrow(`has format ${FORMAT + 1}, this program knows ${FORMAT}`);
   });
 
   test("a slice of a newer format is refused", () => {
@@ -313,9 +314,34 @@ describe("formats", () => {
     const [file] = sliceFiles(dir, "t");
     const options = { encoding: "binary", keyEncoding: "binary", noSubdir: true } as const;
     const env = open(file, { ...options, overlappingSync: false });
-    env.putSync(Uint8Array.of(0), encodeSealed({ format: 7 }));
+    env.putSync(Uint8Array.of(0), encodeSealed({ format: FORMAT + 1 }));
     void env.close();
-    expect(() => openStore(dir)).toThrow("has format 7, this program knows 1");
+    expect(() => openStore(dir)).toThrow(`has format ${FORMAT + 1}, this program knows ${FORMAT}`);
+  });
+
+  test("a directory of an older format is taken over, and marked", () => {
+    const dir = newDirectory();
+    const store = openStore(dir);
+    store.createTopic("t", 1, {});
+    appendOne(store, "t", 0, batchOf(ten("old")));
+    store.close();
+    const options = { encoding: "binary", keyEncoding: "binary", noSubdir: true } as const;
+    const path = `${dir}/meta.mdb`;
+    const formatOf = (): number => {
+      const env = open<Uint8Array, Buffer>(path, { ...options, readOnly: true });
+      const row = JSON.parse(String(env.get(Buffer.from("node"))?.subarray(4)));
+      void env.close();
+      return row.format;
+    };
+    const env = open(path, { ...options, overlappingSync: false });
+    const node = JSON.parse(String((env.get(Buffer.from("node")) as Buffer).subarray(4)));
+    env.putSync(Buffer.from("node"), encodeSealed({ ...node, format: 1 }));
+    void env.close();
+    expect(formatOf()).toBe(1);
+    const again = openStore(dir);
+    expect(readAll(again, "t", 0)).toHaveLength(10);
+    again.close();
+    expect(formatOf()).toBe(FORMAT);
   });
 
   test("topics without a manifest are never taken for a new directory", async () => {
