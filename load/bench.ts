@@ -7,7 +7,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { buildDevices } from "./build.ts";
+import { build } from "./build.ts";
 import type { Contender, Context, Run } from "./contender.ts";
 import { machine } from "./machine.ts";
 import { type Row, rows } from "./rows.ts";
@@ -114,7 +114,7 @@ function save(row: Row, runs: Runs): void {
 }
 
 if (values.help || values.list) {
-  const names = rows.map((row) => `${row.name.padEnd(11)} ${row.title}`);
+  const names = rows.map((row) => `${row.name.padEnd(15)} ${row.title}`);
   console.log(values.list ? names.join("\n") : help);
   process.exit(0);
 }
@@ -125,7 +125,7 @@ if (unknown.length > 0) {
   console.error(`no such row: ${unknown.join(", ")}; --list shows them`);
   process.exit(2);
 }
-const built = buildDevices();
+const built = build("devices");
 if ("missing" in built) {
   console.log(`skipped: every row that needs the device generator, missing: ${built.missing}`);
   process.exit(0);

@@ -1,16 +1,21 @@
-/** Builds the device generator (`devices.c`) with gcc, once per change of its source. */
+/** Builds the generators (`devices.c`, `kafka.c`) with gcc, once per change of their sources. */
 import { spawnSync } from "node:child_process";
-import { mkdirSync, renameSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const source = fileURLToPath(new URL("devices.c", import.meta.url));
-const folder = fileURLToPath(new URL("bin", import.meta.url));
+const here = fileURLToPath(new URL(".", import.meta.url));
+const folder = `${here}bin`;
+
+export type Built = { path: string } | { missing: string };
+export type GeneratorName = "devices" | "kafka";
 
 /** The path of the built generator, or why there is none. */
-export function buildDevices(): { path: string } | { missing: string } {
-  const path = `${folder}/devices`;
-  if (process.platform !== "linux") return { missing: "Linux (the generator uses epoll)" };
-  if (isNewer(path, source)) return { path };
+export function build(name: GeneratorName): Built {
+  const source = `${here}${name}.c`;
+  const path = `${folder}/${name}`;
+  if (process.platform !== "linux") return { missing: "Linux (the generators use epoll)" };
+  const headers = readdirSync(here).filter((file) => file.endsWith(".h"));
+  if (isNewer(path, [source, ...headers.map((file) => here + file)])) return { path };
   mkdirSync(folder, { recursive: true });
   // Built aside and moved: two test files may build at once.
   const partial = `${path}.${process.pid}`;
@@ -22,12 +27,14 @@ export function buildDevices(): { path: string } | { missing: string } {
   return { path };
 }
 
-function isNewer(path: string, than: string): boolean {
+function isNewer(path: string, than: string[]): boolean {
   const built = statSync(path, { throwIfNoEntry: false });
-  return built !== undefined && built.mtimeMs > statSync(than).mtimeMs;
+  return built !== undefined && than.every((file) => built.mtimeMs > statSync(file).mtimeMs);
 }
 
 if (import.meta.main) {
-  const built = buildDevices();
-  console.log("path" in built ? built.path : `not built, missing: ${built.missing}`);
+  for (const name of ["devices", "kafka"] as const) {
+    const built = build(name);
+    console.log("path" in built ? built.path : `not built: ${name}, missing: ${built.missing}`);
+  }
 }

@@ -15,19 +15,12 @@
 //
 // Position of a device stays within 11 m, `ts` is real time: nothing a gateway would flag.
 #define _GNU_SOURCE
+#include "measure.h"
 #include <arpa/inet.h>
-#include <errno.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
 enum { CONNECT_SECONDS = 60, DRAIN_SECONDS = 5, CONNECTING_MAX = 200, SECONDS_MAX = 3600 };
 enum { PING_BYTES = 160, HEAD_BYTES = 64, SCRATCH_BYTES = 1 << 20, PACKET_IDS = 60000 };
@@ -56,45 +49,8 @@ static int epollFd, opened;
 static uint64_t start, countFrom, end; // ns; sending starts, counting starts, sending ends
 static uint64_t closedCount, disorder, nacks, rejected;
 static uint64_t ackedIn[SECONDS_MAX];
+static Histogram latencies;
 static uint8_t scratch[SCRATCH_BYTES];
-
-static uint64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
-
-static uint64_t wallMs(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return t.tv_sec * 1000ull + t.tv_nsec / 1000000;
-}
-
-static void die(const char *what) {
-  fprintf(stderr, "devices: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
-  exit(1);
-}
-
-// --- latencies: exact below 128 us, then 64 buckets per power of two (error below 1.6 %) ---
-
-static uint64_t histogram[64 * 64], recorded, maxUs;
-
-static void record(uint64_t us) {
-  if (us > maxUs) maxUs = us;
-  int shift = us < 128 ? 0 : 57 - __builtin_clzll(us);
-  histogram[shift * 64 + (us >> shift)]++;
-  recorded++;
-}
-
-static double quantileMs(double q) {
-  uint64_t seen = 0, wanted = (uint64_t)(q * recorded);
-  for (int i = 0; i < 64 * 64; i++) {
-    seen += histogram[i];
-    int shift = i < 128 ? 0 : i / 64 - 1;
-    if (seen > wanted) return ((uint64_t)(i - shift * 64) << shift) / 1e3;
-  }
-  return maxUs / 1e3;
-}
 
 // --- when the k-th message of a device is due, and how many are due by now ---
 
@@ -123,10 +79,6 @@ static void makePing(Device *d) {
       "{\"id\":\"d%06d\",\"ts\":%013d,\"lat\":%.5f5,\"lon\":%.5f5,\"speed\":%.1f,"
       "\"heading\":%d,\"accuracy\":5,\"seq\":1000000}",
       i, 0, 12.80 + i % 300 * 1e-3, 77.45 + i % 293 * 1e-3, 8.5 + i % 7, i % 360);
-}
-
-static void digits(char *at, uint64_t value, int n) {
-  while (n--) at[n] = '0' + value % 10, value /= 10;
 }
 
 // One ping, or a JSON array of them a second apart, the newest last.
@@ -235,7 +187,7 @@ static void fill(Device *d) {
 
 static void answered(Device *d, uint64_t t) {
   uint64_t intended = intendedAt(d, d->acked++);
-  if (intended >= countFrom) record((t - intended) / 1000);
+  if (intended >= countFrom) record(&latencies, (t - intended) / 1000);
   if (t >= countFrom && t < end) ackedIn[(t - countFrom) / 1000000000ull]++;
 }
 
@@ -419,72 +371,33 @@ static uint64_t drain(void) {
   for (int i = 0; i < deviceCount && qos; i++) {
     Device *d = &devices[i];
     for (uint64_t k = d->acked, due = dueCount(d, end); k < due; k++, unacked++)
-      if (intendedAt(d, k) >= countFrom) record((now() - intendedAt(d, k)) / 1000);
+      if (intendedAt(d, k) >= countFrom) record(&latencies, (now() - intendedAt(d, k)) / 1000);
   }
   return unacked;
 }
 
-static void procEach(double *cpuSeconds, double *rssBytes) {
-  char list[256], path[64], line[1024];
-  *cpuSeconds = *rssBytes = 0;
-  snprintf(list, sizeof list, "%s", serverPids);
-  for (char *pid = strtok(list, ","); pid; pid = strtok(NULL, ",")) {
-    snprintf(path, sizeof path, "/proc/%s/stat", pid);
-    FILE *f = fopen(path, "r");
-    if (!f) continue;
-    unsigned long user = 0, system = 0;
-    long pages = 0;
-    char *after = fgets(line, sizeof line, f) ? strrchr(line, ')') : NULL;
-    if (after) sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu "
-                      "%*d %*d %*d %*d %*d %*d %*u %*u %ld", &user, &system, &pages);
-    *cpuSeconds += (double)(user + system) / sysconf(_SC_CLK_TCK);
-    *rssBytes += (double)pages * sysconf(_SC_PAGESIZE);
-    fclose(f);
-  }
-}
-
-static double ownCpuSeconds(void) {
-  struct rusage r;
-  getrusage(RUSAGE_SELF, &r);
-  return r.ru_utime.tv_sec + r.ru_stime.tv_sec + (r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
-// What all processes of the machine have used, and what the hypervisor withheld from it: to see
-// what others took during a run.
-static double machineCpuSeconds(void) {
-  unsigned long ticks[8], sum = 0; // user nice system idle iowait irq softirq steal
-  FILE *f = fopen("/proc/stat", "r");
-  int n = f ? fscanf(f, "cpu %lu %lu %lu %lu %lu %lu %lu %lu", ticks, ticks + 1, ticks + 2,
-                     ticks + 3, ticks + 4, ticks + 5, ticks + 6, ticks + 7) : 0;
-  if (f) fclose(f);
-  for (int i = 0; i < n; i++)
-    if (i != 3 && i != 4) sum += ticks[i];
-  return (double)sum / sysconf(_SC_CLK_TCK);
-}
-
-typedef struct { double own, server, machine, rss; uint64_t sent, acked, at; } Sample;
+typedef struct { Usage use; uint64_t sent, acked; } Sample;
 
 static Sample sample(void) {
-  Sample s = {.own = ownCpuSeconds(), .machine = machineCpuSeconds(), .at = now()};
-  procEach(&s.server, &s.rss);
+  Sample s = {.use = usage(serverPids)};
   for (int i = 0; i < deviceCount; i++) s.sent += devices[i].sent, s.acked += devices[i].acked;
   return s;
 }
 
 static void report(Sample before, Sample from, Sample to, Sample drained, uint64_t unacked) {
-  double took = (to.at - from.at) / 1e9, cpu = drained.server - from.server;
+  double took = (to.use.at - from.use.at) / 1e9, cpu = drained.use.server - from.use.server;
   double ackedPerS = (to.acked - from.acked) / took, sentPerS = (to.sent - from.sent) / took;
-  double others = drained.machine - from.machine - cpu - (drained.own - from.own);
+  double others = drained.use.machine - from.use.machine - cpu - (drained.use.own - from.use.own);
   uint64_t done = qos ? drained.acked - from.acked : drained.sent - from.sent;
   if (!json) {
     printf("sent %.0f/s acked %.0f/s p50 %.2f p99 %.2f p99.9 %.2f max %.2f ms unacked %llu\n",
-        sentPerS, ackedPerS, quantileMs(.5), quantileMs(.99), quantileMs(.999), maxUs / 1e3,
-        (unsigned long long)unacked);
+        sentPerS, ackedPerS, quantileMs(&latencies, .5), quantileMs(&latencies, .99),
+        quantileMs(&latencies, .999), latencies.maxUs / 1e3, (unsigned long long)unacked);
     return;
   }
   printf("{\"devices\":%d,\"pings\":%d,\"qos\":%d,\"rate\":%.0f,\"window\":%llu,"
       "\"burst\":%llu,\"seconds\":%.3f,\"connectS\":%.2f,", deviceCount, pings, qos, rate,
-      (unsigned long long)window, (unsigned long long)burst, took, (start - before.at) / 1e9);
+      (unsigned long long)window, (unsigned long long)burst, took, (start - before.use.at) / 1e9);
   printf("\"sent\":%llu,\"acked\":%llu,\"unacked\":%llu,\"closed\":%llu,\"nacks\":%llu,"
       "\"rejected\":%llu,\"disorder\":%llu,", (unsigned long long)drained.sent,
       (unsigned long long)drained.acked, (unsigned long long)unacked,
@@ -494,11 +407,13 @@ static void report(Sample before, Sample from, Sample to, Sample drained, uint64
       sentPerS, ackedPerS, (qos ? ackedPerS : sentPerS) * pings);
   for (int i = 0; i < (int)seconds; i++)
     printf("%s%llu", i ? "," : "", (unsigned long long)ackedIn[i]);
-  printf("],\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"p999Ms\":%.3f,\"maxMs\":%.3f,", quantileMs(.5),
-      quantileMs(.99), quantileMs(.999), maxUs / 1e3);
+  printf("],\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"p999Ms\":%.3f,\"maxMs\":%.3f,",
+      quantileMs(&latencies, .5), quantileMs(&latencies, .99), quantileMs(&latencies, .999),
+      latencies.maxUs / 1e3);
   printf("\"generatorCpuS\":%.2f,\"serverCpuS\":%.2f,\"othersCpuS\":%.2f,"
-      "\"serverUsPerMessage\":%.3f,\"serverRssBytes\":[%.0f,%.0f]}\n", to.own - from.own, cpu,
-      others > 0 ? others : 0, done ? cpu * 1e6 / done : 0, before.rss, drained.rss);
+      "\"serverUsPerMessage\":%.3f,\"serverRssBytes\":[%.0f,%.0f]}\n",
+      to.use.own - from.use.own, cpu, others > 0 ? others : 0, done ? cpu * 1e6 / done : 0,
+      before.use.rss, drained.use.rss);
 }
 
 static void readOptions(int count, char **values) {
@@ -543,13 +458,11 @@ static void readOptions(int count, char **values) {
 }
 
 int main(int argumentCount, char **arguments) {
+  programName = "devices";
   readOptions(argumentCount, arguments);
   // Whatever a server does, this process ends.
   alarm(CONNECT_SECONDS + DRAIN_SECONDS + 10 + (int)(warmSeconds + seconds));
-  struct rlimit files;
-  getrlimit(RLIMIT_NOFILE, &files);
-  files.rlim_cur = files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  raiseFileLimit();
   epollFd = epoll_create1(0);
   devices = calloc(deviceCount, sizeof *devices);
   for (int i = 0; i < deviceCount; i++) {

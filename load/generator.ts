@@ -1,7 +1,7 @@
 /** Runs the device generator once and reads its report. */
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { buildDevices } from "./build.ts";
+import { build } from "./build.ts";
 
 /** What `devices --json` prints; see the head of `devices.c`. A message may hold several pings. */
 export type Report = {
@@ -48,7 +48,7 @@ export type Load = {
 const run = promisify(execFile);
 
 export async function devices(load: Load): Promise<Report> {
-  const built = buildDevices();
+  const built = build("devices");
   if ("missing" in built) throw new Error(`no generator, missing: ${built.missing}`);
   const words = ["--json", "--server-pid", `${load.pid}`];
   for (const name of ["to", "port", "devices", "seconds", "warm", "rate", "window", "pings"]) {

@@ -1,6 +1,7 @@
 /** The rows of the table. Targets: 2 cores, the generator on the same machine, medians. */
 import { type Contender, type Measure, fresh, kept, rates } from "./contender.ts";
 import { devices, faults } from "./generator.ts";
+import { kafkaRows } from "./rows-kafka.ts";
 import { k6, restart, retention } from "./rows-alone.ts";
 import type { ServerName } from "./servers.ts";
 
@@ -137,6 +138,7 @@ export const rows: Row[] = [
     contenders: brokers.map((name) => fresh(name, idleSockets, idleConnections)),
     targets: [{ of: "milepost", figure: "KB each", atMost: 8 }],
   },
+  ...kafkaRows,
   k6,
   restart,
   retention,

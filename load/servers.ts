@@ -7,9 +7,25 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { missingKafka, spawnKafka } from "./kafka-server.ts";
 
-export type Server = { pid: number; mqtt: number; device: number; stop(): Promise<void> };
-export type ServerName = "milepost" | "milepost --regions" | "net" | "uws" | "mosquitto" | "aedes";
+/** Ports are 0 where a server has none. */
+export type Server = {
+  pid: number;
+  mqtt: number;
+  device: number;
+  kafka: number;
+  stop(): Promise<void>;
+};
+export type ServerName =
+  | "milepost"
+  | "milepost --regions"
+  | "net"
+  | "uws"
+  | "mosquitto"
+  | "aedes"
+  | "kafka"
+  | "kafka flushed";
 
 export type StartOptions = {
   /** Folder for data directories: on a real disk, or `flushed` means nothing. */
@@ -20,7 +36,7 @@ export type StartOptions = {
   dataDir?: string;
 };
 
-type Ready = { pid: number; mqtt: number; device: number };
+type Ready = { pid: number; mqtt: number; device: number; kafka: number };
 
 const startMsMax = 120_000;
 const stopMsMax = 35_000;
@@ -32,7 +48,7 @@ export function missing(name: ServerName): string | null {
   if (name === "mosquitto" && mosquittoPath() === null) {
     return "mosquitto (apt-get install mosquitto)";
   }
-  return null;
+  return name.startsWith("kafka") ? missingKafka() : null;
 }
 
 export function start(name: ServerName, options: StartOptions): Promise<Server> {
@@ -49,13 +65,17 @@ export function start(name: ServerName, options: StartOptions): Promise<Server> 
       return startMilepost(options, []);
     case "milepost --regions":
       return startMilepost(options, ["--regions"]);
+    case "kafka":
+      return startKafka(options, []);
+    case "kafka flushed":
+      return startKafka(options, ["log.flush.interval.messages=1"]);
   }
 }
 
 async function startScript(name: string): Promise<Server> {
   const child = spawn(process.execPath, [here(name)], { stdio: ["ignore", "pipe", "inherit"] });
   const { port, pid } = await firstLine<{ port: number; pid: number }>(child, "", name);
-  return { pid, mqtt: port, device: port, stop: () => stop(child, pid) };
+  return { pid, mqtt: port, device: port, kafka: 0, stop: () => stop(child, pid) };
 }
 
 async function startMilepost(options: StartOptions, more: string[]): Promise<Server> {
@@ -73,7 +93,8 @@ async function startMilepost(options: StartOptions, more: string[]): Promise<Ser
     await stop(child, ready.pid);
     if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
   };
-  return { pid: ready.pid, mqtt: ready.mqtt, device: ready.device, stop: end };
+  const { pid, mqtt, device, kafka } = ready;
+  return { pid, mqtt, device, kafka, stop: end };
 }
 
 function mosquittoPath(): string | null {
@@ -115,7 +136,19 @@ async function startMosquitto(options: StartOptions): Promise<Server> {
     await stop(child, pid);
     rmSync(dir, { recursive: true, force: true });
   };
-  return { pid, mqtt: port, device: 0, stop: end };
+  return { pid, mqtt: port, device: 0, kafka: 0, stop: end };
+}
+
+async function startKafka(options: StartOptions, settings: string[]): Promise<Server> {
+  const port = await freePort();
+  const { child, dir } = spawnKafka(options.dir, port, await freePort(), settings);
+  const pid = child.pid ?? 0;
+  await listening(port);
+  const end = async () => {
+    await stop(child, pid);
+    rmSync(dir, { recursive: true, force: true });
+  };
+  return { pid, mqtt: 0, device: 0, kafka: port, stop: end };
 }
 
 /** The JSON behind `prefix` on the first line of stdout that begins with it. */
@@ -172,7 +205,8 @@ async function freePort(): Promise<number> {
 }
 
 async function listening(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+  const deadline = performance.now() + startMsMax;
+  while (performance.now() < deadline) {
     const socket = connect(port, "127.0.0.1");
     const open = await new Promise((resolve) => {
       socket.once("connect", () => resolve(true));

@@ -3,11 +3,11 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildDevices } from "../../load/build.ts";
+import { build } from "../../load/build.ts";
 import type { Report } from "../../load/generator.ts";
 
 const run = promisify(execFile);
-const built = buildDevices();
+const built = build("devices");
 const title = "path" in built ? "the device generator" : `the device generator: ${built.missing}`;
 
 type Floor = { child: ChildProcess; port: Promise<number> };

@@ -5,13 +5,13 @@ import { promisify } from "node:util";
 import { Aedes } from "aedes";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
-import { buildDevices } from "../../load/build.ts";
+import { build } from "../../load/build.ts";
 import { DriverMemory } from "../../src/codec/driver-memory.ts";
 import { Frame } from "../../src/codec/frame.ts";
 import { PingReader } from "../../src/codec/ping.ts";
 
 const run = promisify(execFile);
-const built = buildDevices();
+const built = build("devices");
 
 /** Each ping must be stored as it came: accepted, no flag, the very same bytes. */
 function expectCanonical(bodies: Buffer[], perBody: number): void {
