@@ -7,6 +7,7 @@ import type { Waits } from "./waits.ts";
 export type Services = {
   readonly nodeId: number;
   readonly clusterId: string;
+  readonly dataDir: string;
   readonly log: LogPort;
   readonly reader: LogReader;
   readonly waits: Waits;

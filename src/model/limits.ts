@@ -93,16 +93,29 @@ export const limits = {
   kafkaConnectionsMax: 10_000,
   /** A produce request of 16 partitions of 1 MiB, and as much again; Kafka's own is 100 MiB. */
   kafkaRequestBytesMax: 32 * 1024 * 1024,
+  /** Of other requests: assignments of a thousand members are less. */
+  kafkaSmallRequestBytesMax: 4 * 1024 * 1024,
   /** Items of all arrays of one request, each an object: every partition twice, and as many. */
   kafkaItemsMax: 40_000,
   /** Read ahead of a request that has to wait: then the socket is not read. */
   kafkaUnreadBytesMax: 64 * 1024,
-  /** Half-received requests of all connections: beyond, the largest is closed. */
-  kafkaUnreadBytesAllMax: 256 * 1024 * 1024,
+  /**
+   * Requests of all connections that are not whole, may not begin, or wait for something: beyond,
+   * the connection that holds the most is closed.
+   */
+  kafkaRequestBytesAllMax: 256 * 1024 * 1024,
+  /** Produce requests of all connections on their way to the disk: beyond, the next ones wait. */
+  kafkaBegunBytesAllMax: 256 * 1024 * 1024,
+  /** Unread answers of all: beyond, the one that has not read for longest is closed. */
+  kafkaUnsentBytesAllMax: 256 * 1024 * 1024,
   /** Produce requests of one connection on their way to the disk: Java's default is 5. */
   kafkaRequestsInFlightMax: 64,
   /** No byte moved, in the middle of a request or an answer. */
   kafkaStalledMsMax: 60_000,
+  /** A request from its first byte to its last: 32 MiB at 1 Mbit/s. */
+  kafkaRequestMsMax: 300_000,
+  /** Lines about connections that were closed, and as many about faults. */
+  kafkaLinesPerMinuteMax: 20,
   /** Kafka's connections.max.idle.ms. */
   kafkaIdleMsMax: 600_000,
   /** Of one answer, whatever the client allows; a frozen reader holds one. */

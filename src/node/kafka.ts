@@ -3,6 +3,7 @@
  * what is produced goes to the log thread.
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { handlers } from "../kafka/apis.ts";
 import { KafkaServer } from "../kafka/server.ts";
 import type { Services } from "../kafka/services.ts";
 import { Waits } from "../kafka/waits.ts";
@@ -10,6 +11,7 @@ import { LogPort } from "../log/client.ts";
 import { LogReader } from "../log/reader.ts";
 import { watchThread } from "../metrics/process.ts";
 import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
+import { connectionShares } from "../model/connection-shares.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
 
 export type KafkaOptions = {
@@ -17,6 +19,7 @@ export type KafkaOptions = {
   port: number;
   advertise: string | null;
   nodeId: number;
+  dataDir: string;
   /** To the log thread. */
   log: MessagePort;
 };
@@ -39,6 +42,7 @@ await log.ready();
 const services: Services = {
   nodeId: options.nodeId,
   clusterId: log.node.id,
+  dataDir: options.dataDir,
   log,
   reader: new LogReader(log),
   waits: new Waits(log),
@@ -47,7 +51,9 @@ const services: Services = {
   now: Date.now,
 };
 const { host, port, advertise } = options;
-const server = await KafkaServer.listen(services, { host, port, advertise });
+const connectionsMax = connectionShares().kafka;
+const listen = { host, port, advertise, connectionsMax };
+const server = await KafkaServer.listen(services, handlers, listen);
 
 parent.on("message", (m: ToKafka) => {
   if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });

@@ -224,13 +224,13 @@ function startIngest(
 }
 
 function startKafka(
-  { host, advertise }: ServeOptions,
+  { host, advertise, dataDir }: ServeOptions,
   port: number,
   logThread: Worker,
   report: (line: string) => void,
 ): { worker: Worker; ready: Promise<void> } {
   const log = clientPort(logThread);
-  const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, log };
+  const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, dataDir, log };
   const worker = new Worker(new URL("./kafka.ts", import.meta.url), {
     workerData,
     transferList: [log],

@@ -187,7 +187,7 @@ describe("waiting", () => {
     expect(one.records?.length).toBe(0);
   });
 
-  test("a record that is acknowledged wakes who waits, on whichever partition it comes", async () => {
+  test("an acknowledged record wakes who waits, on whichever partition it comes", async () => {
     const ends = [...zeroes];
     for (let i = 0; i < 20; i++) {
       client.send(fetchApi, 11, positions(ends, { maxWaitMs: 25_000 }));

@@ -33,7 +33,7 @@ export const fetchHandler = serve(fetch, async (request, context) => {
   const until = services.now() + Math.min(request.maxWaitMs, limits.kafkaFetchWaitMsMax);
   for (;;) {
     const mark = services.waits.mark();
-    await find(context, items, maxBytes);
+    await find(context, items, Math.min(maxBytes, peer.answerBytesMax()));
     const left = until - services.now();
     if (left <= 0 || peer.closed.aborted || isEnough(items, request.minBytes)) break;
     await services.waits.wait(

@@ -6,6 +6,9 @@ import { type Handler, serve } from "../handler.ts";
 /** Clients of old turn compression off when Produce does not begin at 0 (KAFKA-18659). */
 const advertisedFrom = new Map([[0, 0]]);
 
+/** KIP-511. */
+const software = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;
+
 const row = ({ key, versions }: Handler["api"]) => ({
   apiKey: key,
   minVersion: advertisedFrom.get(key) ?? versions.from,
@@ -16,7 +19,12 @@ const row = ({ key, versions }: Handler["api"]) => ({
 export function apiVersionsHandler(others: Handler[]): Handler {
   const apiKeys = [row(apiVersions), ...others.map(({ api }) => row(api))];
   apiKeys.sort((a, b) => a.apiKey - b.apiKey);
-  return serve(apiVersions, () => ({ errorCode: E.NONE, apiKeys, throttleTimeMs: 0 }));
+  return serve(apiVersions, ({ clientSoftwareName, clientSoftwareVersion }, { version }) => {
+    const named = software.test(clientSoftwareName) && software.test(clientSoftwareVersion);
+    if (version >= 3 && !named)
+      return { errorCode: E.INVALID_REQUEST, apiKeys: [], throttleTimeMs: 0 };
+    return { errorCode: E.NONE, apiKeys, throttleTimeMs: 0 };
+  });
 }
 
 /** KIP-511: any version gets an answer, in the form of version 0, from which the client goes on. */
