@@ -88,14 +88,14 @@ export const topicSettings: Readonly<Record<string, Setting>> = {
   "cleanup.policy": {
     type: "list",
     default: "delete",
-    expected: "one of delete, compact, or both with a comma",
+    expected: "delete, compact, or both with a comma",
     ok: (value) => {
       const items = listItems(value);
       const known = items.every((item) => item === "delete" || item === "compact");
-      return known && items.length > 0 && new Set(items).size === items.length;
+      return known && new Set(items).size === items.length;
     },
     broker: "log.cleanup.policy",
-    about: "delete: what is old or too much goes; compact: the newest record of each key stays.",
+    about: "delete: what is old or too much goes; compact: the newest of each key stays.",
     works: true,
   },
   "compression.gzip.level": {

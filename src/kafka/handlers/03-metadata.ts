@@ -1,38 +1,46 @@
 /**
  * Who leads what. One node leads everything. A topic that is asked for by name and not there is
- * made, where the client allows it.
+ * made, where the client allows it; how many one connection may make so is limited.
  */
 import type { IndexedTopic } from "../../log/protocol.ts";
 import { MilepostError } from "../../model/errors.ts";
 import { limits } from "../../model/limits.ts";
-import type { ResponseOf } from "../../wire/api.ts";
+import {
+  builtInTopics,
+  isReserved,
+  partitionsByDefault,
+  validateTopicName,
+} from "../../model/topic-config.ts";
+import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { metadata } from "../../wire/apis/metadata.ts";
 import { E } from "../../wire/errors.ts";
 import { ZERO_UUID } from "../../wire/schema.ts";
 import { type Context, type Peer, serve } from "../handler.ts";
-import { kafkaCode } from "../codes.ts";
+import { clusterOperations, OPERATIONS_UNKNOWN, topicOperations } from "../operations.ts";
+import { refusal, Refused } from "../refused.ts";
+import { topicValid } from "../topic-access.ts";
 
-type TopicAnswer = ResponseOf<typeof metadata>["topics"][number];
+type Request = RequestOf<typeof metadata>;
+type Asked = NonNullable<Request["topics"]>[number];
+type Answer = ResponseOf<typeof metadata>["topics"][number];
 
-/** Kafka's num.partitions for topics that nobody declared. */
-const PARTITIONS = 4;
-const OPERATIONS_UNKNOWN = -2147483648;
 const MINUTE_MS = 60_000;
+/** Clients that subscribe to a pattern pass over these. */
+const internal = new Set(builtInTopics.map(({ name }) => name).filter(isReserved));
 
 export const metadataHandler = serve(metadata, async (request, context) => {
   const { services, peer, version } = context;
-  const asked = request.topics;
+  const { topics: asked, includeTopicAuthorizedOperations } = request;
   const all = asked === null || (version === 0 && asked.length === 0);
-  const topics: TopicAnswer[] = [];
+  const topics: Answer[] = [];
   if (all) {
     for (const topic of services.log.topics()) topics.push(describe(context, topic));
   } else {
-    for (const { name, topicId } of asked) {
-      topics.push(
-        name === null
-          ? byId(context, topicId)
-          : await byName(context, name, request.allowAutoTopicCreation),
-      );
+    for (const topic of distinct(asked)) topics.push(await answer(topic, request, context));
+  }
+  if (includeTopicAuthorizedOperations) {
+    for (const topic of topics) {
+      if (topic.name !== null) topic.topicAuthorizedOperations = topicOperations(topic.name);
     }
   }
   return {
@@ -41,17 +49,26 @@ export const metadataHandler = serve(metadata, async (request, context) => {
     clusterId: services.clusterId,
     controllerId: services.nodeId,
     topics,
-    clusterAuthorizedOperations: OPERATIONS_UNKNOWN,
+    clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
+      ? clusterOperations
+      : OPERATIONS_UNKNOWN,
   };
 });
 
-function describe({ services }: Context, topic: IndexedTopic): TopicAnswer {
+/** Each topic is answered once: the answer for one may be as large as that for all. */
+function distinct(asked: Asked[]): Iterable<Asked> {
+  const byKey = new Map<string, Asked>();
+  for (const topic of asked) byKey.set(topic.name ?? `id ${topic.topicId}`, topic);
+  return byKey.values();
+}
+
+function describe({ services }: Context, topic: IndexedTopic): Answer {
   const { nodeId, log } = services;
   return {
     errorCode: E.NONE,
     name: topic.name,
     topicId: topic.id,
-    isInternal: topic.name.startsWith("__"),
+    isInternal: internal.has(topic.name),
     partitions: Array.from({ length: topic.partitions }, (_, partitionIndex) => ({
       errorCode: E.NONE,
       partitionIndex,
@@ -65,43 +82,53 @@ function describe({ services }: Context, topic: IndexedTopic): TopicAnswer {
   };
 }
 
-function failed(name: string | null, topicId: string, errorCode: number): TopicAnswer {
-  return {
-    errorCode,
-    name,
-    topicId,
-    isInternal: false,
-    partitions: [],
-    topicAuthorizedOperations: OPERATIONS_UNKNOWN,
-  };
-}
-
-function byId(context: Context, id: string): TopicAnswer {
-  const topic = context.services.log.topics().find((t) => t.id === id);
-  return topic === undefined ? failed(null, id, E.UNKNOWN_TOPIC_ID) : describe(context, topic);
-}
-
-async function byName(context: Context, name: string, create: boolean): Promise<TopicAnswer> {
-  const { log, now } = context.services;
-  let topic = log.topic(name);
-  if (topic === null && create) {
-    if (!mayCreate(context.peer, now())) return failed(name, ZERO_UUID, E.POLICY_VIOLATION);
-    try {
-      await log.call("createTopic", name, PARTITIONS, {});
-    } catch (error) {
-      if (!(error instanceof MilepostError)) throw error;
-      // another connection was first
-      if (error.code !== "topic_exists") return failed(name, ZERO_UUID, kafkaCode(error.code));
-    }
-    topic = log.topic(name);
+async function answer(asked: Asked, request: Request, context: Context): Promise<Answer> {
+  const { name, topicId } = asked;
+  try {
+    return describe(context, await find(asked, request, context));
+  } catch (error) {
+    const { errorCode } = refusal(error);
+    return {
+      errorCode,
+      name,
+      topicId,
+      isInternal: false,
+      partitions: [],
+      topicAuthorizedOperations: OPERATIONS_UNKNOWN,
+    };
   }
-  return topic === null
-    ? failed(name, ZERO_UUID, E.UNKNOWN_TOPIC_OR_PARTITION)
-    : describe(context, topic);
+}
+
+async function find(asked: Asked, request: Request, context: Context): Promise<IndexedTopic> {
+  const { name, topicId } = asked;
+  const { log } = context.services;
+  if (name === null || topicId !== ZERO_UUID) {
+    // older ones have the fields, but clients must not use them
+    if (context.version < 12) throw new Refused(E.INVALID_REQUEST, "a topic is wanted by name");
+    const topic = log.topicById(topicId);
+    if (topic === null) throw new Refused(E.UNKNOWN_TOPIC_ID, topicId);
+    return topic;
+  }
+  if (log.topic(name) === null && request.allowAutoTopicCreation && !isReserved(name)) {
+    validateTopicName(name);
+    await create(name, context);
+  }
+  return topicValid(context, name);
+}
+
+async function create(name: string, { services, peer }: Context): Promise<void> {
+  if (!mayCreate(peer, services.now())) throw new MilepostError("policy", name);
+  try {
+    await services.log.call("createTopic", name, partitionsByDefault, {});
+  } catch (error) {
+    // another connection was first
+    if (!(error instanceof MilepostError && error.code === "topic_exists")) throw error;
+  }
 }
 
 function mayCreate({ autoCreated }: Peer, now: number): boolean {
-  if (now - autoCreated.sinceMs > MINUTE_MS)
+  if (now - autoCreated.sinceMs > MINUTE_MS) {
     Object.assign(autoCreated, { sinceMs: now, topics: 0 });
+  }
   return ++autoCreated.topics <= limits.kafkaAutoCreatedPerMinuteMax;
 }
