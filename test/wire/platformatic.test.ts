@@ -1,0 +1,108 @@
+/**
+ * The tables against those of @platformatic/kafka, which were written independently: what it writes
+ * we read, what we write it reads. Its arguments are the fields in their order, but for a few.
+ */
+import * as platformatic from "@platformatic/kafka";
+import { describe, expect, test } from "vitest";
+import { handlers } from "../../src/kafka/apis.ts";
+import { readWhole } from "../../src/wire/api.ts";
+import { Reader } from "../../src/wire/reader.ts";
+import { ZERO_UUID } from "../../src/wire/schema.ts";
+import { Writer } from "../../src/wire/writer.ts";
+import { expectHolds, type Names, renamed, sample, withoutRecords } from "./samples.ts";
+
+type Client = {
+  createRequest(...args: unknown[]): { buffer: Buffer };
+  parseResponse(id: number, key: number, version: number, reader: unknown): unknown;
+};
+type Difference = {
+  request?: Names;
+  response?: Names;
+  /** Fields that it does not ask for, with what it writes. */
+  fixed?: (version: number) => Record<string, unknown>;
+  args?: (fields: Record<string, unknown>, version: number) => unknown[];
+};
+
+const clients = platformatic as unknown as Record<string, Client | undefined>;
+const clientOf = (name: string, version: number): Client | undefined =>
+  clients[`${name[0].toLowerCase()}${name.slice(1)}V${version}`];
+
+const differences: Record<string, Difference> = {
+  Produce: {
+    fixed: () => ({ transactionalId: null }),
+    args: ({ acks, timeoutMs, topicData }) => [acks, timeoutMs, messagesOf(topicData as Topic[])],
+  },
+  Fetch: {
+    request: { replicaId: null, "topics.topic": "topicId" },
+    response: { "responses.topic": "topicId", "responses.partitions.records": null },
+    fixed: () => ({ replicaId: -1, logStartOffset: -1 }),
+    args: ({ maxWaitMs, minBytes, maxBytes, isolationLevel, topics, ...rest }) => [
+      ...[maxWaitMs, minBytes, maxBytes, isolationLevel, rest["sessionId"], rest["sessionEpoch"]],
+      ...[topics, rest["forgottenTopicsData"], rest["rackId"]],
+    ],
+  },
+  Metadata: { fixed: (version) => (version < 12 ? { topicId: ZERO_UUID } : {}) },
+  CreateTopics: { response: { "topics.topicConfigErrorCode": null } },
+  DeleteTopics: {
+    args: ({ topics, topicNames, timeoutMs }, version) => [
+      version < 6 ? (topicNames as string[]).map((name) => ({ name })) : topics,
+      timeoutMs,
+    ],
+  },
+  DescribeConfigs: { response: { "results.configs.isDefault": null } },
+  DescribeLogDirs: { request: { "topics.topic": "name" } },
+};
+
+type Topic = { name: string; partitionData: { index: number }[] };
+
+const messagesOf = (topics: Topic[]): unknown[] =>
+  topics.flatMap(({ name, partitionData }) =>
+    partitionData.map(({ index }) => ({ topic: name, partition: index, key: null, value: null })),
+  );
+
+const messages = [...handlers.values()].flatMap(({ api }) => {
+  const { from, to } = api.versions;
+  return Array.from({ length: to - from + 1 }, (_, i) => ({
+    title: `${api.name} ${from + i}`,
+    api,
+    version: from + i,
+  }));
+});
+
+/** Fields of these names hold what the client writes for them. */
+function fix(value: unknown, fixed: Record<string, unknown>): void {
+  if (Array.isArray(value)) for (const item of value) fix(item, fixed);
+  else if (value !== null && typeof value === "object" && !(value instanceof Uint8Array)) {
+    for (const [name, inner] of Object.entries(value)) {
+      if (name in fixed) (value as Record<string, unknown>)[name] = fixed[name];
+      else fix(inner, fixed);
+    }
+  }
+}
+
+describe.each(messages)("$title", ({ api, version }) => {
+  const client = clientOf(api.name, version);
+  const { request = {}, response = {}, fixed, args: argsOf } = differences[api.name] ?? {};
+
+  test.skipIf(client === undefined)("its requests", () => {
+    const value = sample(api.requestFields, version);
+    fix(value, fixed?.(version) ?? {});
+    const theirs = renamed(api.requestFields, version, value, request, BigInt);
+    const args = argsOf?.(theirs, version) ?? Object.values(theirs);
+    const bytes = Buffer.from((client as Client).createRequest(...args).buffer);
+    const read = readWhole(api.request(version), new Reader(bytes));
+    expect(withoutRecords(read)).toEqual(value);
+    const w = new Writer();
+    api.request(version).write(w, read);
+    expect(w.bytes.toString("hex")).toBe(bytes.toString("hex"));
+  });
+
+  test.skipIf(client === undefined)("our responses", () => {
+    const value = sample(api.responseFields, version);
+    const w = new Writer();
+    api.response(version).write(w, value);
+    const reader = platformatic.Reader.from(Buffer.from(w.bytes));
+    const read = (client as Client).parseResponse(1, api.key, version, reader);
+    expectHolds(read, renamed(api.responseFields, version, value, response, BigInt));
+  });
+});
