@@ -1,6 +1,7 @@
 /** Every API that is served, by key. What is not here is not advertised. */
 import type { Handler } from "./handler.ts";
 import { apiVersionsHandler } from "./handlers/18-api-versions.ts";
+import { produceHandler } from "./handlers/00-produce.ts";
 import { fetchHandler } from "./handlers/01-fetch.ts";
 import { metadataHandler } from "./handlers/03-metadata.ts";
 import { createTopicsHandler } from "./handlers/19-create-topics.ts";
@@ -13,6 +14,7 @@ import { incrementalAlterConfigsHandler } from "./handlers/44-incremental-alter-
 import { describeClusterHandler } from "./handlers/60-describe-cluster.ts";
 
 const list: Handler[] = [
+  produceHandler,
   fetchHandler,
   metadataHandler,
   createTopicsHandler,

@@ -122,6 +122,8 @@ export const limits = {
   kafkaFetchBytesMax: 8 * 1024 * 1024,
   /** A fetch waits no longer, whatever it says. */
   kafkaFetchWaitMsMax: 120_000,
+  /** Produced bytes on their way to the disk, of all connections: then produce requests wait. */
+  kafkaAppendBytesMax: 64 * 1024 * 1024,
   /** Topics a connection makes by asking for them. */
   kafkaAutoCreatedPerMinuteMax: 100,
 
@@ -141,14 +143,16 @@ export const limits = {
   groupMembersMax: 5000,
   /** Metadata of one member: Streams and Connect put their whole state there. */
   groupMemberBytesMax: 1024 * 1024,
-  /** Metadata and assignments of one group: a record of at most 16 MiB. */
+  /** Metadata and assignments of one group. */
   groupBytesMax: 8 * 1024 * 1024,
+  /** A group with all of its members is one record; so is a commit one batch. */
+  groupRecordBytesMax: 16 * 1024 * 1024,
   groupsMax: 10_000,
   /** Members and offsets of all groups. */
   groupsBytesMax: 256 * 1024 * 1024,
   groupIdBytesMax: 1024,
-  /** Of a client id or an instance id, as part of a member id. */
-  groupMemberIdCharsMax: 255,
+  /** Names that groups keep: of clients, instances and protocols. */
+  groupNameCharsMax: 255,
   /** Kafka's offset.metadata.max.bytes. */
   offsetMetadataBytesMax: 4096,
   /** Kafka's offsets.retention.minutes and offsets.retention.check.interval.ms. */
