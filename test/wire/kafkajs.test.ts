@@ -13,8 +13,9 @@ import { expectHolds, type Names, renamed, sample, withoutRecords } from "./samp
 type Request = (args: unknown) => { encode(): Promise<{ buffer: Buffer }> };
 type Response = { decode(bytes: Buffer): Promise<unknown> };
 type Difference = {
-  /** Its last version. */
+  /** Its last version, and the first that has record batches. */
   to: number;
+  from?: number;
   folder?: string;
   request?: Names;
   response?: Names;
@@ -48,6 +49,7 @@ const apis: Record<string, Difference> = {
   },
   Produce: {
     to: 7,
+    from: 3,
     args: ({ acks, timeoutMs, transactionalId, topicData }) => ({
       acks,
       timeout: timeoutMs,
@@ -253,7 +255,7 @@ const apis: Record<string, Difference> = {
 };
 
 const messages = [...handlers.values()].flatMap(({ api }) => {
-  const { from } = api.versions;
+  const from = Math.max(api.versions.from, apis[api.name]?.from ?? 0);
   const to = Math.min(api.versions.to, apis[api.name]?.to ?? -1);
   return Array.from({ length: Math.max(0, to - from + 1) }, (_, i) => ({
     title: `${api.name} ${from + i}`,
