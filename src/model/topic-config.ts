@@ -37,14 +37,15 @@ export type ConfigChange = Record<string, SettingChange>;
 
 /**
  * The settings of a topic after a change, which are valid. `replace`: what is not in `changes`
- * goes back to its default.
+ * goes back to its default, but for what Kafka does not know: its clients cannot mean to.
  */
 export function changedConfig(
   config: TopicConfig,
   changes: ConfigChange,
   { replace = false }: { replace?: boolean } = {},
 ): TopicConfig {
-  const changed = new Map(replace ? [] : Object.entries(config));
+  const kept = ([name]: [string, string]): boolean => !replace || name.startsWith("milepost.");
+  const changed = new Map(Object.entries(config).filter(kept));
   for (const [name, change] of Object.entries(changes)) {
     const setting = settingOf(name);
     if (change === null) changed.delete(name);
@@ -177,6 +178,15 @@ export const builtInTopics: readonly BuiltInTopic[] = [
   { name: "rejects", partitions: 4, config: week },
   { name: "latest", partitions: 4, config: compacted },
   { name: "positions.dlq", partitions: 4, config: week },
-  { name: "__consumer_offsets", partitions: 16, config: compacted },
+  {
+    name: "__consumer_offsets",
+    partitions: 16,
+    // a group is one record with all of its members; a commit is never below flushed
+    config: {
+      ...compacted,
+      "max.message.bytes": String(limits.groupRecordBytesMax),
+      "milepost.durability": "flushed",
+    },
+  },
   { name: "__mqtt", partitions: 16, config: compacted },
 ];

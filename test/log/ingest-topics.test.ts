@@ -15,6 +15,13 @@ const create = (name: string, config: Record<string, string>) =>
     body: JSON.stringify({ topic: name, partitions: 3, config }),
   });
 
+const alter = (name: string, config: Record<string, string>) =>
+  fetch(`http://127.0.0.1:${gateway.ports.admin}/v1/admin/topics/${name}`, {
+    method: "PATCH",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ config }),
+  });
+
 test("a ping goes to every topic that takes positions, four at the most", async () => {
   const from = { "milepost.from": "position" };
   for (const [name, key] of [
@@ -63,10 +70,11 @@ test("a topic that devices write to takes their largest batch", async () => {
   const refused = await create("small", { ...small, "milepost.from": "event" });
   expect(await refused.json()).toMatchObject({ error: { code: "invalid_config" } });
   expect((await create("small", small)).status).toBe(201);
-  const altered = await fetch(`http://127.0.0.1:${gateway.ports.admin}/v1/admin/topics/positions`, {
-    method: "PATCH",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ config: small }),
-  });
+  const altered = await alter("positions", small);
+  expect(await altered.json()).toMatchObject({ error: { code: "invalid_config" } });
+});
+
+test("rejects, whose records may have no key, cannot be compacted", async () => {
+  const altered = await alter("rejects", { "cleanup.policy": "delete,compact" });
   expect(await altered.json()).toMatchObject({ error: { code: "invalid_config" } });
 });

@@ -132,7 +132,9 @@ describe("changes", () => {
   });
 
   test("replacing forgets what is not named", () => {
-    expect(changedConfig(config, { "segment.ms": "7" }, { replace: true })).toEqual({
+    const own = { ...config, "milepost.from": "event" };
+    expect(changedConfig(own, { "segment.ms": "7" }, { replace: true })).toEqual({
+      "milepost.from": "event",
       "segment.ms": "7",
     });
   });
