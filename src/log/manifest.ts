@@ -72,6 +72,8 @@ export type NodeRow = {
   /** Leader epoch of the current start, one more at every start. */
   epoch: number;
   clean: boolean;
+  /** Ids below were given to idempotent producers; missing: none was. */
+  nextProducerId?: number;
 };
 
 type Change = { key: string; value: object | null };
@@ -149,8 +151,8 @@ export class Manifest {
     this.deleted = rows.deleted;
   }
 
-  putNode(): void {
-    this.#changes.push({ key: "node", value: this.node });
+  putNode(row = this.node): void {
+    this.#changes.push({ key: "node", value: row });
   }
   putTopic(row: TopicRow): void {
     this.#changes.push({ key: `t/${row.id}`, value: row });

@@ -92,6 +92,8 @@ export type LogRequests = {
   deleteRecords: [[name: string, partition: number, before: number], number];
   /** The offsets skipped, `to` not among them; null: nothing is damaged. */
   skipDamage: [[name: string, partition: number], { from: number; to: number } | null];
+  /** The first of so many ids that were never given before. */
+  reserveProducerIds: [[count: number], number];
   metrics: [[], LogMetrics];
   listen: [[topic: string], void];
 };

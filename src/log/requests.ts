@@ -91,6 +91,9 @@ export const requests: Table = {
     store.deleteTopic(name);
   }),
   deleteRecords: direct<"deleteRecords">((store, args) => store.deleteRecords(...args)),
+  reserveProducerIds: direct<"reserveProducerIds">((store, [count]) =>
+    store.reserveProducerIds(count),
+  ),
   *skipDamage(store, [topic, partition]) {
     const offset = yield* store.topic(topic).reader.findDamage(partition);
     return offset === null ? null : store.skipDamage(topic, partition, offset);

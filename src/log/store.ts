@@ -227,6 +227,18 @@ export class LogStore {
     }
   }
 
+  /** The first of so many producer ids that were never given; on disk when it returns. */
+  reserveProducerIds(count: number): number {
+    const { node } = this.#manifest;
+    const first = node.nextProducerId ?? 0;
+    orDiskFull(() => {
+      this.#manifest.putNode({ ...node, nextProducerId: first + count });
+      this.#manifest.commit();
+    });
+    node.nextProducerId = first + count;
+    return first;
+  }
+
   // --- records ------------------------------------------------------------------------------
 
   /**

@@ -124,6 +124,8 @@ export const limits = {
   kafkaFetchWaitMsMax: 120_000,
   /** Produced bytes on their way to the disk, of all connections: then produce requests wait. */
   kafkaAppendBytesMax: 64 * 1024 * 1024,
+  /** Ids of idempotent producers that are on disk as given before they are. */
+  producerIdsReserved: 1000,
   /** Topics a connection makes by asking for them. */
   kafkaAutoCreatedPerMinuteMax: 100,
 

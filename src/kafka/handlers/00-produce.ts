@@ -10,6 +10,7 @@ import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { produce } from "../../wire/apis/produce.ts";
 import { E } from "../../wire/errors.ts";
 import { kafkaCode } from "../codes.ts";
+import { failure } from "../failure.ts";
 import { type Context, Hangup, serve } from "../handler.ts";
 import { Room } from "../room.ts";
 import { type Fault, type Rules, validateBatch } from "../validate-batch.ts";
@@ -83,15 +84,9 @@ export const produceHandler = serve(
   },
   {
     overlaps: true,
-    refuse(request, code) {
-      const fault = { code, message: "the gateway failed", record: -1 };
-      return {
-        responses: request.topicData.map(({ name, partitionData }) => ({
-          name,
-          partitionResponses: partitionData.map(({ index }) => refused(index, fault)),
-        })),
-        throttleTimeMs: 0,
-      };
+    refuse(request, code, version) {
+      if (request.acks === 0) return null;
+      return failure(produce.responseFields, version, request, code) as Answer;
     },
   },
 );

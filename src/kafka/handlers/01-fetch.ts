@@ -12,6 +12,7 @@ import { fetch } from "../../wire/apis/fetch.ts";
 import { E } from "../../wire/errors.ts";
 import { kafkaCode } from "../codes.ts";
 import { type Context, serve } from "../handler.ts";
+import { leaderEpochFault } from "../leader-epoch.ts";
 
 type Request = RequestOf<typeof fetch>;
 type Asked = Request["topics"][number]["partitions"][number];
@@ -66,10 +67,7 @@ function item({ services: { log } }: Context, topic: string, asked: Asked, max: 
     offset,
     maxBytes: Math.min(Math.max(partitionMaxBytes, 0), max),
   };
-  const { epoch } = log.node;
-  let error: number = E.NONE;
-  if (currentLeaderEpoch >= 0 && currentLeaderEpoch < epoch) error = E.FENCED_LEADER_EPOCH;
-  if (currentLeaderEpoch > epoch) error = E.UNKNOWN_LEADER_EPOCH;
+  const error = leaderEpochFault(currentLeaderEpoch, log.node.epoch);
   return { asked, read, error, found: null };
 }
 
