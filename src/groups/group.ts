@@ -17,7 +17,7 @@ import type {
   Waiter,
 } from "./group-types.ts";
 import { type Member, memberBytes, type Members, sameProtocols } from "./members.ts";
-import { Rebalance, refusedJoin } from "./rebalance.ts";
+import { Rebalance, refusedJoin, refusedSync } from "./rebalance.ts";
 
 /** A static member that came back is answered once the log has its new id. */
 type Replacing = { memberId: string; waiter: Waiter; leader: string };
@@ -81,15 +81,9 @@ export class Group {
     else this.#replaced(replacing, error);
   }
 
-  /** The group is deleted, or the node stops: who waits asks elsewhere. */
+  /** The node stops: who waits asks elsewhere. */
   end(): void {
-    const round = this.#round;
-    for (const member of round.members) {
-      round.answerJoin(member, E.COORDINATOR_NOT_AVAILABLE);
-      round.answerSync(member, E.COORDINATOR_NOT_AVAILABLE);
-    }
-    round.state = "Dead";
-    round.deadline = Infinity;
+    this.#round.end();
   }
 
   /** Topics that its consumers subscribe to; null: it is not for the group to know. */
@@ -239,8 +233,7 @@ export class Group {
     const error = this.#checkSync(request);
     const member = round.members.get(request.memberId);
     if (error !== E.NONE || member === undefined) {
-      const answer = { protocolType: null, protocolName: null, assignment: new Uint8Array(0) };
-      round.actions.push({ kind: "synced", waiter, answer: { errorCode: error, ...answer } });
+      round.actions.push({ kind: "synced", waiter, answer: refusedSync(error) });
       return;
     }
     round.unsynced.delete(member.memberId);

@@ -10,7 +10,7 @@
  */
 import { limits } from "../model/limits.ts";
 import { E } from "../wire/errors.ts";
-import type { Action, GroupSnapshot, GroupState, JoinAnswer } from "./group-types.ts";
+import type { Action, GroupSnapshot, GroupState, JoinAnswer, SyncAnswer } from "./group-types.ts";
 import { type Member, memberBytes, Members } from "./members.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -172,6 +172,16 @@ export class Rebalance {
     else this.tryComplete(now);
   }
 
+  end(): void {
+    this.state = "Dead";
+    this.#assigning = null;
+    this.deadline = Infinity;
+    for (const member of this.members) {
+      this.answerJoin(member, E.COORDINATOR_NOT_AVAILABLE);
+      this.answerSync(member, E.COORDINATOR_NOT_AVAILABLE);
+    }
+  }
+
   // --- answers ------------------------------------------------------------------------------
 
   answerJoin(member: Member, error: number): void {
@@ -188,11 +198,10 @@ export class Rebalance {
     if (waiter === null) return false;
     member.syncWaiter = null;
     const { protocolType, protocolName } = this;
-    const answer =
-      errorCode === E.NONE
-        ? { errorCode, protocolType, protocolName, assignment: member.assignment }
-        : { errorCode, protocolType: null, protocolName: null, assignment: NOTHING };
-    this.actions.push({ kind: "synced", waiter, answer });
+    const { assignment } = member;
+    const answer = { errorCode, protocolType, protocolName, assignment };
+    const isGood = errorCode === E.NONE;
+    this.actions.push({ kind: "synced", waiter, answer: isGood ? answer : refusedSync(errorCode) });
     return true;
   }
 
@@ -302,7 +311,7 @@ export class Rebalance {
   }
 }
 
-/** A member that waits for an answer sends no heartbeats; a new one may have gone away meanwhile. */
+/** A member that waits for an answer sends no heartbeats; a new one may have gone away. */
 const mayExpire = (m: Member): boolean =>
   m.isNew || (m.joinWaiter === null && m.syncWaiter === null);
 
@@ -318,3 +327,7 @@ export function refusedJoin(errorCode: number, memberId: string): JoinAnswer {
     members: [],
   };
 }
+
+export const refusedSync = (errorCode: number): SyncAnswer => {
+  return { errorCode, protocolType: null, protocolName: null, assignment: NOTHING };
+};

@@ -1,4 +1,5 @@
 /** What handlers lean on. */
+import type { GroupCoordinator } from "../groups/coordinator.ts";
 import type { LogPort } from "../log/client.ts";
 import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
@@ -11,6 +12,7 @@ export type Services = {
   readonly log: LogPort;
   readonly reader: LogReader;
   readonly waits: Waits;
+  readonly groups: GroupCoordinator;
   readonly registry: Registry;
   /** A line for the operator. */
   report(line: string): void;

@@ -33,6 +33,11 @@ const table = {
   duplicate_sequence: { text: "producer sequence is too old", retriable: false, kafka: 46 },
   fenced_producer: { text: "producer epoch is stale", retriable: false, kafka: 47 },
   invalid_record: { text: "not a valid record batch", retriable: false, kafka: 87 },
+  // consumer groups
+  group_missing: { text: "no such group", retriable: false, kafka: 69 },
+  group_not_empty: { text: "the group has members", retriable: false, kafka: 68 },
+  groups_loading: { text: "groups are being loaded", retriable: true, kafka: 14 },
+  invalid_group: { text: "not a valid group id", retriable: false, kafka: 24 },
   // the program
   locked: { text: "the data directory is in use", retriable: false, kafka: -1 },
   newer_format: { text: "written by a newer version", retriable: false, kafka: -1 },

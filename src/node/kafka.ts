@@ -3,6 +3,7 @@
  * what is produced goes to the log thread.
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { GroupCoordinator } from "../groups/coordinator.ts";
 import { handlers } from "../kafka/apis.ts";
 import { KafkaServer } from "../kafka/server.ts";
 import type { Services } from "../kafka/services.ts";
@@ -39,6 +40,8 @@ const registry = new Registry();
 watchThread(registry, "kafka");
 const log = new LogPort(options.log, partitionOf);
 await log.ready();
+const report = (line: string): void => tell({ line });
+const groups = new GroupCoordinator({ log, registry, report, now: Date.now });
 const services: Services = {
   nodeId: options.nodeId,
   clusterId: log.node.id,
@@ -46,8 +49,9 @@ const services: Services = {
   log,
   reader: new LogReader(log),
   waits: new Waits(log),
+  groups,
   registry,
-  report: (line) => tell({ line }),
+  report,
   now: Date.now,
 };
 const { host, port, advertise } = options;
@@ -56,13 +60,26 @@ const listen = { host, port, advertise, connectionsMax };
 const server = await KafkaServer.listen(services, handlers, listen);
 
 parent.on("message", (m: ToKafka) => {
-  if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });
-  else if ("drain" in m) void server.drain().then(() => tell({ drained: true }));
+  if ("metrics" in m) void measure(m.metrics);
+  else if ("drain" in m) void drain();
   else close();
 });
 tell({ ready: { port: server.port } });
 
+async function measure(metrics: number): Promise<void> {
+  // a log that has stopped says nothing of lag
+  await groups.measure().catch(() => {});
+  tell({ metrics, snapshot: registry.snapshot() });
+}
+
+async function drain(): Promise<void> {
+  groups.stop();
+  await server.drain();
+  tell({ drained: true });
+}
+
 function close(): void {
+  groups.stop();
   server.close();
   services.reader.close();
   tell({ closed: true });
