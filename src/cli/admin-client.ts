@@ -1,17 +1,13 @@
-import { CommandFailure, UsageError } from "./failure.ts";
-
-export const defaultServer = "127.0.0.1:9600";
+import { CommandFailure } from "./failure.ts";
+import { defaultAdminServer, parseServer } from "./server-address.ts";
 
 /** A whole answer must be there within this. */
 const answerMsMax = 30_000;
 
 /** `HOST:PORT` of an admin port as a base URL. */
 export function serverUrl(server: string): string {
-  const match = /^(\[[0-9a-f:]+\]|[a-z0-9_.-]+)(?::(\d{1,5}))?$/i.exec(server);
-  if (match === null || Number(match[2] ?? 0) > 65_535) {
-    throw new UsageError(`--server: expected HOST:PORT such as ${defaultServer}, not "${server}"`);
-  }
-  return `http://${match[1]}:${match[2] ?? "9600"}`;
+  const { host, port } = parseServer(server, defaultAdminServer);
+  return `http://${host}:${port}`;
 }
 
 /** Calls a gateway's admin port; a refusal becomes a CommandFailure in the gateway's words. */

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { DumpedRecord } from "../log/verify.ts";
 import { UsageError } from "./failure.ts";
-import { recordJson } from "./record-json.ts";
+import { plain, recordJson } from "./record-json.ts";
 import { holdDirectory } from "./stopped-directory.ts";
 
 const examples = `Examples:
@@ -12,6 +12,9 @@ const examples = `Examples:
 `;
 
 type Flags = { dataDir: string; partition?: string; json?: true };
+
+/** A tab or line end would break the line; so would a string that reads as null. */
+const awkward = /[\t\r\n]|^null$/;
 
 /** Lines are written in pieces of about this size, not one by one. */
 const pieceChars = 64 * 1024;
@@ -68,12 +71,7 @@ function textLine(record: DumpedRecord): string {
   const { partition, offset, timestamp, key, value } = recordJson(record.topic, record);
   const date = new Date(timestamp);
   const time = Number.isNaN(date.getTime()) ? String(timestamp) : date.toISOString();
-  return `${[partition, offset, time, plain(key), plain(value)].join("\t")}\n`;
-}
-
-function plain(text: ReturnType<typeof recordJson>["value"]): string {
-  // a tab or line end inside would break the line; so would a string that reads as null
-  return typeof text === "string" && !/[\t\r\n]|^null$/.test(text) ? text : JSON.stringify(text);
+  return `${[partition, offset, time, plain(key, awkward), plain(value, awkward)].join("\t")}\n`;
 }
 
 function write(text: string): Promise<void> {

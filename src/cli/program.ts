@@ -23,6 +23,16 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./topics.ts"),
   },
   {
+    name: "produce",
+    summary: "a record for each line of stdin",
+    load: () => import("./produce.ts"),
+  },
+  {
+    name: "consume",
+    summary: "print a topic's records, a line each",
+    load: () => import("./consume.ts"),
+  },
+  {
     name: "dump",
     summary: "every record of a stopped gateway's log",
     load: () => import("./dump.ts"),
@@ -38,6 +48,7 @@ const examples = `Examples:
   milepost serve                            a gateway on this machine, log in ./data
   milepost devices --drivers 1000           a city's drivers to send to it
   milepost topics list                      what it keeps
+  milepost consume positions                each ping as it comes
   milepost doctor --data-dir ./data         is everything in order?
 `;
 

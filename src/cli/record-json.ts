@@ -29,6 +29,11 @@ export function recordJson(topic: string, record: LogRecord): RecordJson {
   };
 }
 
+/** Text as it is; as JSON where `awkward` would make it ambiguous in its line, or it is no text. */
+export function plain(value: Text | null, awkward: RegExp): string {
+  return typeof value === "string" && !awkward.test(value) ? value : JSON.stringify(value);
+}
+
 function text(bytes: Uint8Array): Text {
   try {
     return utf8.decode(bytes);

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import type { TopicDescription } from "../admin/backend.ts";
-import { callAdmin, defaultServer } from "./admin-client.ts";
+import { callAdmin } from "./admin-client.ts";
 import { UsageError } from "./failure.ts";
+import { defaultAdminServer } from "./server-address.ts";
 import { confirm, table } from "./terminal.ts";
 
 type Flags = {
@@ -31,7 +32,7 @@ export function register(program: Command): void {
     topics
       .command(usage)
       .description(summary)
-      .option("--server <HOST:PORT>", "the gateway's admin port", defaultServer)
+      .option("--server <HOST:PORT>", "the gateway's admin port", defaultAdminServer)
       .option("--json", "print JSON");
   const partitions: [string, string] = ["--partitions <N>", "how many partitions"];
 

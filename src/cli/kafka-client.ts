@@ -1,0 +1,119 @@
+/** What the commands that speak to a Kafka port share: how they connect, and what errors mean. */
+import { findErrorBy, GenericError, type Base, type BaseOptions } from "@platformatic/kafka";
+import { CommandFailure } from "./failure.ts";
+import { defaultKafkaServer, parseServer } from "./server-address.ts";
+
+/** A gateway that restarts, or whose disk is full for a moment, may take so long. */
+export const patienceMs = 60_000;
+/** Between two tries. */
+export const retryMs = 500;
+
+/** Retries are the commands' own: they know what has been done already. */
+export function clientOptions(server: string): BaseOptions {
+  return {
+    clientId: "milepost-cli",
+    bootstrapBrokers: [parseServer(server, defaultKafkaServer)],
+    connectTimeout: 5000,
+    // longer than the gateway itself waits for a disk
+    timeout: 30_000,
+    requestTimeout: 40_000,
+    retries: 0,
+  };
+}
+
+/** Kafka's code of the error, or of one inside it; null when the trouble is another. */
+export function kafkaErrorCode(error: unknown): number | null {
+  const inner = leaf(error) as { apiCode?: number };
+  return inner.apiCode ?? null;
+}
+
+/** No answer came: nobody listens, the connection broke, or it took too long. */
+export function isUnreachable(error: unknown): boolean {
+  return findErrorBy(error as Error, "code", "PLT_KFK_NETWORK") !== null;
+}
+
+/** Trying again may help. */
+export function isTemporary(error: unknown): boolean {
+  if (!GenericError.isGenericError(error as Error)) return false;
+  return findErrorBy(error as Error, "canRetry", false) === null;
+}
+
+/** The group goes on when this member joins again. */
+export function wantsRejoin(error: unknown): boolean {
+  return findErrorBy(error as Error, "needsRejoin", true) !== null;
+}
+
+/** In a few words: the error at the bottom, without the frames around it. */
+export function reasonOf(error: unknown): string {
+  const inner = leaf(error) as { apiId?: string; serverErrorMessage?: string };
+  const cause = (inner as Error).cause as NodeJS.ErrnoException | undefined;
+  if (inner.apiId !== undefined) {
+    return inner.serverErrorMessage || `${(inner as Error).message} (${inner.apiId})`;
+  }
+  return cause?.code ?? (inner as Error).message;
+}
+
+export function unreachable(server: string, error: unknown): CommandFailure {
+  const { host, port } = parseServer(server, defaultKafkaServer);
+  return new CommandFailure(
+    `no gateway answers at ${host}:${port} (${reasonOf(error)}); ` +
+      "start one with `milepost serve`, or name its Kafka port with --server HOST:PORT",
+  );
+}
+
+function leaf(error: unknown): unknown {
+  let inner = error;
+  while (inner instanceof AggregateError && inner.errors.length > 0) inner = inner.errors.at(-1);
+  return inner;
+}
+
+/**
+ * How many partitions it has; a topic that is not there, or no gateway, is a failure. One that is
+ * made by asking for it may take `createMs` to appear.
+ */
+export async function findTopic(
+  client: Base,
+  name: string,
+  server: string,
+  createMs = 0,
+): Promise<number> {
+  const beganMs = performance.now();
+  for (;;) {
+    try {
+      const { topics } = await client.metadata({ topics: [name] });
+      const topic = topics.get(name);
+      if (topic !== undefined) return topic.partitionsCount;
+    } catch (error) {
+      if (isUnreachable(error)) throw unreachable(server, error);
+      const unknown = (error as Error).message.startsWith("Unknown topic");
+      if (!unknown && !isTemporary(error)) throw new CommandFailure(`${name}: ${reasonOf(error)}`);
+    }
+    if (performance.now() - beganMs >= createMs) throw missing(name);
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+  }
+}
+
+function missing(name: string): CommandFailure {
+  return new CommandFailure(
+    name.startsWith("__")
+      ? `${name}: internal topics are not for clients; \`milepost dump\` reads them`
+      : `no such topic: ${name}; \`milepost topics list\` names them`,
+  );
+}
+
+/** Tries again for a while where that may help. */
+export async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  const beganMs = performance.now();
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTemporary(error) || performance.now() - beganMs > patienceMs) {
+        throw kafkaErrorCode(error) === null && !isUnreachable(error)
+          ? error
+          : new CommandFailure(reasonOf(error));
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, retryMs));
+  }
+}
