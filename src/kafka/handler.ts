@@ -6,8 +6,8 @@ import { MilepostError } from "../model/errors.ts";
 import { type AnyApi, readWhole, type RequestOf, type ResponseOf } from "../wire/api.ts";
 import { E } from "../wire/errors.ts";
 import type { Reader } from "../wire/reader.ts";
-import { defaultsOf, within } from "../wire/schema.ts";
 import type { Writer } from "../wire/writer.ts";
+import { failure } from "./failure.ts";
 import type { Services } from "./services.ts";
 
 /** One client connection, as handlers see it. */
@@ -53,7 +53,8 @@ export class Hangup extends Error {}
 
 /**
  * A handler of decoded requests. It answers errors in the response; it throws for a fault only,
- * which `refuse` puts into an answer: by default into the error code of the whole response.
+ * which `refuse` puts into an answer (by default as `failure.ts` does). Null from `handle`: the
+ * protocol has no answer; from `refuse`: the connection closes.
  */
 export function serve<A extends AnyApi>(
   api: A,
@@ -63,11 +64,13 @@ export function serve<A extends AnyApi>(
   ) => ResponseOf<A> | null | Promise<ResponseOf<A> | null>,
   options: {
     overlaps?: boolean;
-    refuse?: (request: RequestOf<A>, errorCode: number, context: Context) => ResponseOf<A>;
+    refuse?: (request: RequestOf<A>, errorCode: number, version: number) => ResponseOf<A> | null;
   } = {},
 ): Handler {
   const refuse =
-    options.refuse ?? ((_, errorCode, { version }) => failure(api, version, errorCode));
+    options.refuse ??
+    ((request, errorCode, version) =>
+      failure(api.responseFields, version, request, errorCode) as ResponseOf<A> | null);
   return {
     api,
     overlaps: options.overlaps ?? false,
@@ -80,7 +83,7 @@ export function serve<A extends AnyApi>(
       } catch (error) {
         if (error instanceof Hangup) throw error;
         const code = error instanceof MilepostError ? error.kafka : E.UNKNOWN_SERVER_ERROR;
-        response = refuse(request, code, context);
+        response = refuse(request, code, version);
         if (response === null) throw error;
         context.fault(error);
       }
@@ -89,15 +92,4 @@ export function serve<A extends AnyApi>(
       return true;
     },
   };
-}
-
-/** A response that says no more than the error; null: it has no place for one. */
-function failure<A extends AnyApi>(
-  api: A,
-  version: number,
-  errorCode: number,
-): ResponseOf<A> | null {
-  const field = api.responseFields["errorCode"];
-  if (field === undefined || !within(version, field.versions)) return null;
-  return { ...(defaultsOf(api.responseFields) as ResponseOf<A>), errorCode };
 }
