@@ -42,7 +42,7 @@ function named(fields: Fields, version: number, asked: unknown): Message {
     if (!within(version, versions) || of === "array" || name === "errorCode") continue;
     if (isMessage(asked)) {
       if (name in asked) same[name] = asked[name];
-    } else if (of === "string" ? typeof asked === "string" : /^int/.test(of)) {
+    } else if (of === "string" ? typeof asked === "string" : of.startsWith("int")) {
       return { [name]: asked };
     }
   }

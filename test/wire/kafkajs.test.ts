@@ -16,7 +16,6 @@ type Difference = {
   /** Its last version, and the first that has record batches. */
   to: number;
   from?: number;
-  folder?: string;
   request?: Names;
   response?: Names;
   /** Its arguments are not one object of all fields. */
@@ -104,8 +103,7 @@ const apis: Record<string, Difference> = {
   },
   FindCoordinator: {
     to: 2,
-    folder: "findCoordinator",
-    request: { key: "coordinatorKey", keyType: "coordinatorType" },
+    args: ({ key, keyType }) => ({ groupId: key, coordinatorKey: key, coordinatorType: keyType }),
     response: { ...THROTTLE, nodeId: null, host: null, port: null },
   },
   JoinGroup: {
@@ -265,8 +263,8 @@ const messages = [...handlers.values()].flatMap(({ api }) => {
   }));
 });
 
-const part = (m: { api: { name: string }; folder?: string; version: number }, file: string) => {
-  const folder = m.folder ?? `${m.api.name[0].toLowerCase()}${m.api.name.slice(1)}`;
+const part = (m: { api: { name: string }; version: number }, file: string) => {
+  const folder = `${m.api.name[0].toLowerCase()}${m.api.name.slice(1)}`;
   return require(`kafkajs/src/protocol/requests/${folder}/v${m.version}/${file}`) as unknown;
 };
 
@@ -289,7 +287,9 @@ describe.each(messages)("$title", (m) => {
     const value = sample(api.responseFields, version);
     const w = new Writer();
     api.response(version).write(w, value);
-    const read = await (part(m, "response") as Response).decode(w.bytes);
+    const made = part(m, "response") as Response | ((asked: object) => Response);
+    const { decode } = typeof made === "function" ? made({ topics: [] }) : made;
+    const read = await decode(w.bytes);
     expectHolds(read, renamed(api.responseFields, version, value, m.response ?? {}, String));
   });
 });
