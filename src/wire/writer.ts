@@ -68,10 +68,12 @@ export class Writer {
   setInt32(at: number, value: number): void {
     this.#buffer.writeInt32BE(value, at);
   }
+  /** The largest int64 is read as the number above it, which is written as that again. */
   int64(value: number): void {
     const at = this.#reserve(8);
-    this.#buffer.writeInt32BE(Math.floor(value / 0x1_0000_0000), at);
-    this.#buffer.writeUInt32BE(value >>> 0, at + 4);
+    const isLargest = value >= 2 ** 63;
+    this.#buffer.writeInt32BE(isLargest ? 0x7fffffff : Math.floor(value / 0x1_0000_0000), at);
+    this.#buffer.writeUInt32BE(isLargest ? 0xffffffff : value >>> 0, at + 4);
   }
 
   uvarint(value: number): void {
