@@ -122,8 +122,6 @@ export const limits = {
   kafkaFetchBytesMax: 8 * 1024 * 1024,
   /** A fetch waits no longer, whatever it says. */
   kafkaFetchWaitMsMax: 120_000,
-  /** Produced bytes on their way to the disk, of all connections: then produce requests wait. */
-  kafkaAppendBytesMax: 64 * 1024 * 1024,
   /** Ids of idempotent producers that are on disk as given before they are. */
   producerIdsReserved: 1000,
   /** Topics a connection makes by asking for them. */

@@ -3,8 +3,7 @@
  * reached; with acks 0 there is no answer, and an error closes the connection, as Kafka does it.
  * Requests of a connection overlap: the log takes batches in the order they were handed over.
  */
-import type { Appended, IndexedTopic } from "../../log/protocol.ts";
-import { limits } from "../../model/limits.ts";
+import type { IndexedTopic } from "../../log/protocol.ts";
 import { effectiveConfig, isReserved, logSettings } from "../../model/topic-config.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { produce } from "../../wire/apis/produce.ts";
@@ -12,7 +11,6 @@ import { E } from "../../wire/errors.ts";
 import { kafkaCode } from "../codes.ts";
 import { failure } from "../failure.ts";
 import { type Context, Hangup, serve } from "../handler.ts";
-import { Room } from "../room.ts";
 import { type Fault, type Rules, validateBatch } from "../validate-batch.ts";
 
 type Request = RequestOf<typeof produce>;
@@ -57,7 +55,7 @@ export const produceHandler = serve(
       const stamped = topic !== null && rules(topic).logAppendTime;
       return { name, items, appendTimeMs: stamped ? now : -1 };
     });
-    const appended = await append(context, batches);
+    const appended = batches.length === 0 ? [] : await services.log.appendBatches(batches, true);
     const responses = topics.map(({ name, items, appendTimeMs }) => ({
       name,
       partitionResponses: items.map(({ asked, fault, at }) => {
@@ -126,23 +124,6 @@ function admit(
   }
   if (records === null) return { code: E.INVALID_RECORD, message: "no records", record: -1 };
   return validateBatch(records, own, version, now);
-}
-
-/** Of all connections: what is on its way to the log thread. */
-const room = new Room(limits.kafkaAppendBytesMax);
-
-/** Waits for room first: meanwhile the connection begins nothing but what waits behind it. */
-async function append({ services: { log } }: Context, batches: Batch[]): Promise<Appended[]> {
-  if (batches.length === 0) return [];
-  let bytes = 0;
-  for (const batch of batches) bytes += batch.bytes.length;
-  const entered = room.take(bytes);
-  if (entered !== null) await entered;
-  try {
-    return await log.appendBatches(batches, true);
-  } finally {
-    room.give(bytes);
-  }
 }
 
 function refused(index: number, { code, message, record }: Fault): PartitionAnswer {
