@@ -44,6 +44,8 @@ export type CoordinatorOptions = {
 };
 
 export class GroupCoordinator {
+  /** Resolves once all groups are loaded, or cannot be for now. */
+  readonly loaded: Promise<void>;
   readonly commits: Commits;
   readonly operator: GroupAdmin;
   readonly table = new GroupTable();
@@ -83,7 +85,9 @@ export class GroupCoordinator {
     this.#topicsChanged();
     this.#arm(this.#clock.now() + TICK_MS);
     const take = (p: number, groups: Map<string, Loaded>): void => this.#loaded(p, groups);
-    void loadGroups(log, report, take, this.#stopped.signal);
+    this.loaded = new Promise((tried) => {
+      void loadGroups(log, report, take, tried, this.#stopped.signal);
+    });
   }
 
   /** Null: the client has gone meanwhile. */

@@ -55,21 +55,24 @@ async function loadPartition(
   return groups;
 }
 
-/** Partition by partition; one that cannot be read keeps back its own groups only. */
+/**
+ * Every partition; those that cannot be read keep back their own groups only, and are tried again.
+ * `tried` is called after the first round.
+ */
 export async function loadGroups(
   log: LogPort,
   report: (line: string) => void,
   take: (partition: number, groups: Map<string, Loaded>) => void,
+  tried: () => void,
   stopped: AbortSignal,
 ): Promise<void> {
   let left = Array.from({ length: PARTITIONS }, (_, p) => p);
   let reported = "";
-  for (;;) {
+  while (!stopped.aborted) {
     const failed: number[] = [];
-    for (const p of left) {
-      if (stopped.aborted) return;
+    const load = async (p: number): Promise<void> => {
       try {
-        if (p === left[0]) await keepSafe(log, report);
+        await keepSafe(log, report);
         take(p, await loadPartition(log, p, report));
       } catch (error) {
         if (!(error instanceof MilepostError)) throw error;
@@ -78,7 +81,9 @@ export async function loadGroups(
         if (line !== reported && !stopped.aborted) report(line);
         reported = line;
       }
-    }
+    };
+    for (const p of left) await load(p);
+    tried();
     if (failed.length === 0) return;
     left = failed;
     await setTimeout(RETRY_MS, undefined, { signal: stopped, ref: false }).catch(() => {});

@@ -151,6 +151,8 @@ export const limits = {
   /** Members and offsets of all groups. */
   groupsBytesMax: 256 * 1024 * 1024,
   groupIdBytesMax: 1024,
+  /** The port opens after this, whatever is left to load: those groups answer "loading". */
+  groupLoadMsMax: 3000,
   /** Names that groups keep: of clients, instances and protocols. */
   groupNameCharsMax: 255,
   /** Kafka's offset.metadata.max.bytes. */
