@@ -7,6 +7,7 @@ import { rm, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { baseOffset, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
 import { cutValue, ROW_BYTES, VALUE_HEAD_BYTES } from "./commit-value.ts";
 import {
   headerKey,
@@ -41,7 +42,7 @@ export class Slice {
   /** Of the open or rolled slice, until it is sealed. */
   #env: Environment | null = null;
   index: PartitionIndex[] | null = null;
-  /** The same, if its topic has an index of keys. */
+  /** What was learnt of its keys, until it is sealed; null where its topic does not want them. */
   keys: SliceKeys | null = null;
   /** Total of `row.bytes`. */
   bytes = 0;
@@ -236,14 +237,17 @@ export class Slice {
       this.#sealing = seal(this);
     }
     try {
-      return this.#sealing.next().done === true;
+      const until = performance.now() + limits.keyStepMs;
+      let done = this.#sealing.next().done === true;
+      while (!done && performance.now() < until) done = this.#sealing.next().done === true;
+      return done;
     } catch (error) {
       this.#sealing = null;
       throw error;
     }
   }
 
-  /** For so long, if there is something to learn. */
+  /** For so long at the most; forgets them when they are not wanted any more. */
   learnKeys(wanted: boolean, ms: number): void {
     if (!wanted) this.keys = null;
     else (this.keys ??= new SliceKeys(this)).step(ms);
