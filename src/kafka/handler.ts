@@ -3,7 +3,7 @@
  * ApiVersions advertises the list.
  */
 import { MilepostError } from "../model/errors.ts";
-import { type AnyApi, readWhole, type RequestOf, type ResponseOf } from "../wire/api.ts";
+import { type AnyApi, readRequest, type RequestOf, type ResponseOf } from "../wire/api.ts";
 import { E } from "../wire/errors.ts";
 import type { Reader } from "../wire/reader.ts";
 import type { Writer } from "../wire/writer.ts";
@@ -76,7 +76,7 @@ export function serve<A extends AnyApi>(
     overlaps: options.overlaps ?? false,
     async handle(reader, writer, context) {
       const { version } = context;
-      const request = readWhole(api.request(version), reader) as RequestOf<A>;
+      const request = readRequest(api, version, reader);
       let response: ResponseOf<A> | null;
       try {
         response = await handle(request, context);

@@ -48,9 +48,27 @@ export function api<Q extends Fields, S extends Fields>(table: {
   };
 }
 
-/** A request's body, to its last byte. */
+/** A body, to its last byte. */
 export function readWhole<T>(codec: Codec<T>, r: Reader): T {
   const value = codec.read(r);
+  return atEnd(value, r);
+}
+
+/** As many as librdkafka is known to leave. */
+const LEFT_BYTES_MAX = 3;
+
+/**
+ * A request's body. librdkafka leaves bytes behind some flexible ones, which Kafka does not look
+ * at: 2.0 a second empty set of tagged fields (ListGroups), 2.16 three of the four bytes it had
+ * for the length of an array that is null (Metadata of all topics).
+ */
+export function readRequest<A extends AnyApi>(api: A, version: number, r: Reader): RequestOf<A> {
+  const request = api.request(version).read(r) as RequestOf<A>;
+  if (version >= api.flexibleFrom && r.left <= LEFT_BYTES_MAX) r.skip(r.left);
+  return atEnd(request, r);
+}
+
+function atEnd<T>(value: T, r: Reader): T {
   if (r.left !== 0) throw new Malformed(`${r.left} bytes after the end`);
   return value;
 }
