@@ -1,3 +1,6 @@
+import type { GroupDescription, GroupSummary } from "../groups/admin.ts";
+import type { OffsetLag } from "../groups/lag.ts";
+import type { OffsetMove, Reset } from "../groups/reset.ts";
 import type { TopicInfo } from "../log/types.ts";
 import type { TopicConfig } from "../model/topic-config.ts";
 
@@ -18,6 +21,8 @@ export type TopicDescription = {
   config: Record<string, string>;
   partitions: PartitionDescription[];
 };
+
+export type GroupStanding = Omit<GroupDescription, "offsets"> & { offsets: OffsetLag[] };
 
 /** null takes a setting back to its default; `partitions` null leaves their number alone. */
 export type TopicChange = {
@@ -40,6 +45,12 @@ export interface AdminBackend {
   deleteTopic(name: string): Promise<void>;
   /** Moves readers past the first damage; the offsets skipped, `to` not among them. */
   skipDamage(name: string, partition: number): Promise<{ from: number; to: number } | null>;
+  groups(): Promise<GroupSummary[]>;
+  describeGroup(group: string): Promise<GroupStanding>;
+  /** Its offsets go with it. */
+  deleteGroup(group: string): Promise<void>;
+  /** What became of each partition's offset, or would. */
+  resetGroup(group: string, reset: Reset): Promise<OffsetMove[]>;
   /** Resolves once the command is in topic `commands`. */
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }>;
   /** Prometheus text. */

@@ -3,6 +3,7 @@ import { limits } from "../model/limits.ts";
 import { prometheusContentType } from "../metrics/prometheus.ts";
 import type { AdminBackend } from "./backend.ts";
 import { readiness } from "./health.ts";
+import { groupList, parseReset, refuseNoMoves } from "./groups.ts";
 import { HttpError } from "./http-error.ts";
 import { readBody, readJson } from "./request.ts";
 import { parseNewTopic, parsePartition, parseTopicChange, topicList } from "./topics.ts";
@@ -33,6 +34,16 @@ const routes: { path: string[]; methods: Record<string, Handler> }[] = [
     methods: { GET: describeTopic, PATCH: alterTopic, DELETE: deleteTopic },
   },
   { path: ["v1", "admin", "topics", "*", "skip-damage"], methods: { POST: skipDamage } },
+  // a group's id may have any character, which a path may not: `?group=` takes them all
+  {
+    path: ["v1", "admin", "groups"],
+    methods: { GET: listOrDescribe, DELETE: deleteGroup, POST: resetGroup },
+  },
+  {
+    path: ["v1", "admin", "groups", "*"],
+    methods: { GET: describeGroup, DELETE: deleteGroup },
+  },
+  { path: ["v1", "admin", "groups", "*", "reset"], methods: { POST: resetGroup } },
   { path: ["v1", "drivers", "*", "cmd"], methods: { POST: postCommand } },
 ];
 
@@ -101,6 +112,40 @@ async function skipDamage({ backend, request, name }: Call): Promise<Answer> {
     throw new HttpError(409, "no_damage", `${name}/${partition}: nothing of it is damaged`);
   }
   return { status: 200, body: { topic: name, partition, from: skipped.from, to: skipped.to - 1 } };
+}
+
+async function listOrDescribe(call: Call): Promise<Answer> {
+  if (call.query.has("group")) return describeGroup(call);
+  return { status: 200, body: await groupList(call.backend) };
+}
+
+async function describeGroup(call: Call): Promise<Answer> {
+  return { status: 200, body: await call.backend.describeGroup(groupOf(call)) };
+}
+
+async function deleteGroup(call: Call): Promise<Answer> {
+  const group = groupOf(call);
+  if (call.query.get("confirm") !== group) {
+    const again = `confirm=${encodeURIComponent(group)}`;
+    const message = `deleting a group deletes what it has committed: repeat with ${again}`;
+    throw new HttpError(400, "confirm_required", message);
+  }
+  await call.backend.deleteGroup(group);
+  return { status: 204 };
+}
+
+async function resetGroup(call: Call): Promise<Answer> {
+  const group = groupOf(call);
+  const reset = parseReset(await readJson(call.request, jsonBytesMax));
+  const offsets = await call.backend.resetGroup(group, reset);
+  refuseNoMoves(group, offsets, reset);
+  return { status: 200, body: { group, dryRun: reset.dryRun, offsets } };
+}
+
+function groupOf({ name, query }: Call): string {
+  const group = name === "" ? query.get("group") : name;
+  if (group !== null) return group;
+  throw new HttpError(400, "bad_request", "which group? ?group=…");
 }
 
 async function postCommand({ backend, request, name }: Call): Promise<Answer> {

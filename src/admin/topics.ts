@@ -72,7 +72,7 @@ function settingText(key: string, value: unknown): string | null {
   throw new HttpError(400, "invalid_config", `${key}: expected a string`);
 }
 
-function refuseOtherFields(body: Record<string, unknown>, fields: string[]): void {
+export function refuseOtherFields(body: Record<string, unknown>, fields: string[]): void {
   const other = Object.keys(body).find((key) => !fields.includes(key));
   if (other === undefined) return;
   throw new HttpError(400, "bad_request", `unknown field ${other}; there are ${fields.join(", ")}`);

@@ -38,9 +38,11 @@ export class GroupMember {
     const consumer = new Consumer({
       ...options,
       ...times,
-      groupId,
+      groupId: "group",
       heartbeatInterval: heartbeatMs,
     });
+    // the client itself would refuse a name with spaces
+    consumer.groupId = groupId;
     consumer.topics.track(topic);
     consumer.on("consumer:group:join", ({ assignments = [] }) => {
       this.#troubledSinceMs = null;

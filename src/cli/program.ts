@@ -23,6 +23,11 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./topics.ts"),
   },
   {
+    name: "groups",
+    summary: "list, describe, reset and delete consumer groups",
+    load: () => import("./groups.ts"),
+  },
+  {
     name: "produce",
     summary: "a record for each line of stdin",
     load: () => import("./produce.ts"),

@@ -99,7 +99,10 @@ export class Reading {
         return [partition, { next, end: this.#flags.exit ? end : Infinity }];
       });
     });
-    if (assignment === this.#assignment) this.#reader.assign(new Map(positions));
+    if (assignment !== this.#assignment) return;
+    // also where nothing comes: what comes while nobody is there is not missed then
+    for (const [partition, { next }] of positions) this.#member?.done(partition, next);
+    this.#reader.assign(new Map(positions));
   }
 
   async #print(): Promise<void> {

@@ -61,6 +61,23 @@ export async function offsetOfNewest(
   }
 }
 
+/** The first record from `offset` on, below `end`; null: there is none. */
+export async function firstFrom(
+  reader: LogReader,
+  topic: string,
+  partition: number,
+  offset: number,
+  end: number,
+): Promise<TimedOffset | null> {
+  for (let from = offset; from < end;) {
+    const batch = await readBatch(reader, topic, partition, from);
+    if (batch === null) return null;
+    for (const record of timesOf(batch)) if (record.offset >= offset) return record;
+    from = baseOffset(batch.bytes) + lastOffsetDelta(batch.bytes) + 1;
+  }
+  return null;
+}
+
 const isBetter = (one: TimedOffset, other: TimedOffset | null): boolean =>
   other === null ||
   one.timestamp > other.timestamp ||

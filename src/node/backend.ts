@@ -1,5 +1,13 @@
 /** What the admin port asks of the node. */
-import type { AdminBackend, Check, TopicChange, TopicDescription } from "../admin/backend.ts";
+import type {
+  AdminBackend,
+  Check,
+  GroupStanding,
+  TopicChange,
+  TopicDescription,
+} from "../admin/backend.ts";
+import type { GroupSummary } from "../groups/admin.ts";
+import type { OffsetMove, Reset } from "../groups/reset.ts";
 import type { Broker } from "../listeners/broker/broker.ts";
 import { routesOf, takesPings } from "../listeners/routes.ts";
 import type { LogPort } from "../log/client.ts";
@@ -7,6 +15,7 @@ import type { LogMetrics } from "../log/protocol.ts";
 import type { TopicInfo } from "../log/types.ts";
 import { toPrometheus } from "../metrics/prometheus.ts";
 import { mergeSnapshots, type MetricSnapshot } from "../metrics/registry.ts";
+import type { GroupsPort } from "./group-requests.ts";
 
 /** One node leads and replicates everything itself. */
 const NODE = 1;
@@ -14,6 +23,7 @@ const NODE = 1;
 export class NodeBackend implements AdminBackend {
   readonly #log: LogPort;
   readonly #broker: Broker;
+  readonly #groups: GroupsPort;
   readonly #snapshots: () => Promise<MetricSnapshot[][]>;
   readonly #report: (line: string) => void;
   draining = false;
@@ -22,12 +32,14 @@ export class NodeBackend implements AdminBackend {
   constructor(
     log: LogPort,
     broker: Broker,
+    groups: GroupsPort,
     snapshots: () => Promise<MetricSnapshot[][]>,
     report: (line: string) => void,
   ) {
     this.#log = log;
     this.#report = report;
     this.#broker = broker;
+    this.#groups = groups;
     this.#snapshots = snapshots;
   }
 
@@ -82,6 +94,28 @@ export class NodeBackend implements AdminBackend {
       this.#report(`operator: readers of ${name}/${partition} skip damage, ${from} to ${to - 1}`);
     }
     return skipped;
+  }
+
+  groups(): Promise<GroupSummary[]> {
+    return this.#groups.call("list");
+  }
+
+  describeGroup(group: string): Promise<GroupStanding> {
+    return this.#groups.call("describe", group);
+  }
+
+  async deleteGroup(group: string): Promise<void> {
+    await this.#groups.call("delete", group);
+    this.#report(`operator: deleted group ${JSON.stringify(group)}`);
+  }
+
+  async resetGroup(group: string, reset: Reset): Promise<OffsetMove[]> {
+    const moves = await this.#groups.call("reset", group, reset);
+    if (!reset.dryRun && moves.length > 0) {
+      const partitions = `${moves.length} ${moves.length === 1 ? "partition" : "partitions"}`;
+      this.#report(`operator: reset ${partitions} of group ${JSON.stringify(group)}`);
+    }
+    return moves;
   }
 
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {

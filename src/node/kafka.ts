@@ -16,6 +16,7 @@ import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
 import { connectionShares } from "../model/connection-shares.ts";
 import { limits } from "../model/limits.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
+import { GroupsDesk, type AskGroups, type GroupsAnswer } from "./group-requests.ts";
 
 export type KafkaOptions = {
   host: string;
@@ -26,11 +27,12 @@ export type KafkaOptions = {
   /** To the log thread. */
   log: MessagePort;
 };
-export type ToKafka = { metrics: number } | { drain: true } | { close: true };
+export type ToKafka = { metrics: number } | AskGroups | { drain: true } | { close: true };
 export type FromKafka =
   | { ready: { port: number } }
   | { line: string }
   | { metrics: number; snapshot: MetricSnapshot[] }
+  | GroupsAnswer
   | { drained: true }
   | { closed: true };
 
@@ -56,6 +58,7 @@ const services: Services = {
   report,
   now: Date.now,
 };
+const desk = new GroupsDesk(groups.operator, log, services.reader, services.now);
 // clients that come right after a start find their groups, unless there is very much of them
 await Promise.race([groups.loaded, setTimeout(limits.groupLoadMsMax, undefined, { ref: false })]);
 const { host, port, advertise } = options;
@@ -65,6 +68,7 @@ const server = await KafkaServer.listen(services, handlers, listen);
 
 parent.on("message", (m: ToKafka) => {
   if ("metrics" in m) void measure(m.metrics);
+  else if ("groups" in m) void desk.answer(m).then(tell);
   else if ("drain" in m) void drain();
   else close();
 });

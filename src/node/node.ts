@@ -19,6 +19,7 @@ import { builtInTopics } from "../model/topic-config.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
 import { version } from "../version.ts";
 import { NodeBackend } from "./backend.ts";
+import { GroupsPort } from "./group-requests.ts";
 import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
 import type { FromKafka, KafkaOptions } from "./kafka.ts";
 import { lockDirectory } from "./lock.ts";
@@ -109,7 +110,8 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   await Promise.race([kafka.ready, threadFailed(exited)]);
 
   const threads = [...workers, kafka.worker];
-  const backend = new NodeBackend(log, broker, () => snapshots(registry, threads), report);
+  const groups = new GroupsPort(kafka.worker);
+  const backend = new NodeBackend(log, broker, groups, () => snapshots(registry, threads), report);
   const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
 
   const ready: Ready = {

@@ -1,9 +1,11 @@
-import type { AdminBackend, Check } from "../../src/admin/backend.ts";
+import type { AdminBackend, Check, GroupStanding } from "../../src/admin/backend.ts";
+import type { Reset } from "../../src/groups/reset.ts";
 import type { TopicInfo } from "../../src/log/types.ts";
 import { MilepostError } from "../../src/model/errors.ts";
 
 /** A node that keeps its topics in memory. */
 export class MemoryBackend implements AdminBackend {
+  readonly groupList = new Map<string, GroupStanding>();
   readonly commands: [string, Uint8Array][] = [];
   checkList: Check[] = [{ name: "disk", ok: true, detail: "writable" }];
   refuse: Error | null = null;
@@ -57,6 +59,33 @@ export class MemoryBackend implements AdminBackend {
   async skipDamage(name: string, partition: number) {
     this.#find(name);
     return partition === 0 ? { from: 3, to: 5 } : null;
+  }
+
+  async groups() {
+    return [...this.groupList.values()].map(({ group, state, protocolType, members }) => {
+      return { group, state, protocolType, members: members.length };
+    });
+  }
+
+  async describeGroup(group: string) {
+    const found = this.groupList.get(group);
+    if (found === undefined) throw new MilepostError("group_missing", group);
+    return found;
+  }
+
+  async deleteGroup(group: string) {
+    await this.describeGroup(group);
+    this.groupList.delete(group);
+  }
+
+  async resetGroup(group: string, { topic }: Reset) {
+    const { members, offsets } = await this.describeGroup(group);
+    if (members.length > 0) throw new MilepostError("group_not_empty", group);
+    return offsets
+      .filter((offset) => topic === null || offset.topic === topic)
+      .map((offset) => {
+        return { ...offset, from: offset.committed, to: 0 };
+      });
   }
 
   async command(driver: string, bytes: Uint8Array) {
