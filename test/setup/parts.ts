@@ -7,6 +7,8 @@ export type Part = {
   name: string;
   /** Programs that are on PATH when the part is there. */
   programs: string[];
+  /** A C header that the compiler finds when the part is there. */
+  header?: string;
   /** What brings them on Debian and Ubuntu. */
   apt: string[];
 };
@@ -16,6 +18,13 @@ export const parts = {
     name: "mosquitto-clients",
     programs: ["mosquitto_pub", "mosquitto_sub"],
     apt: ["mosquitto-clients"],
+  },
+  kcat: { name: "kcat", programs: ["kcat"], apt: ["kcat"] },
+  librdkafka: {
+    name: "librdkafka",
+    programs: ["gcc"],
+    header: "librdkafka/rdkafka.h",
+    apt: ["gcc", "libc6-dev", "librdkafka-dev"],
   },
 } satisfies Record<string, Part>;
 
@@ -27,7 +36,7 @@ export function missing(name: PartName): boolean {
 }
 
 export function present(part: Part): boolean {
-  return part.programs.every(onPath);
+  return part.programs.every(onPath) && (part.header === undefined || isHeader(part.header));
 }
 
 export function howToAdd(part: Part): string {
@@ -53,6 +62,10 @@ export function addMissing(wanted: Part[], say: (line: string) => void): Part[] 
 
 function mayInstall(): boolean {
   return process.getuid?.() === 0 && existsSync("/etc/debian_version") && onPath("apt-get");
+}
+
+function isHeader(header: string): boolean {
+  return ["/usr/include", "/usr/local/include"].some((folder) => existsSync(join(folder, header)));
 }
 
 function onPath(program: string): boolean {
