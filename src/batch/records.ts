@@ -87,6 +87,24 @@ export class RecordCursor {
     return true;
   }
 
+  /** Throws unless the headers are well-formed and fill the rest of the record. */
+  checkHeaders(): void {
+    if (this.bytes[this.headersStart] === 0 && this.headersStart + 1 === this.end) return;
+    const after = this.#at;
+    this.#at = this.headersStart;
+    const count = this.#varint();
+    if (count < 0) bad("a record's headers");
+    for (let i = 0; i < count; i++) {
+      const name = this.#varint();
+      if (name < 0 || this.#at >= this.end) bad("a record's headers");
+      this.#at += name;
+      const value = this.#varint();
+      this.#at += Math.max(value, 0);
+    }
+    if (this.#at !== this.end) bad("a record's headers");
+    this.#at = after;
+  }
+
   key(): Uint8Array | null {
     return this.keyStart < 0 ? null : this.bytes.subarray(this.keyStart, this.keyEnd);
   }

@@ -17,6 +17,18 @@ export function topicValid(context: Context, name: string): IndexedTopic {
   return topicNamed(context, name);
 }
 
+/** Throws UNKNOWN_TOPIC_OR_PARTITION, whatever the topic is called. */
+export function topicOfPartition(
+  { services }: Context,
+  name: string,
+  partition: number,
+): IndexedTopic {
+  const topic = services.log.topic(name);
+  if (topic !== null && partition >= 0 && partition < topic.partitions) return topic;
+  const text = `there is no partition ${partition} of ${name}`;
+  throw new Refused(E.UNKNOWN_TOPIC_OR_PARTITION, text);
+}
+
 /** Sessions and offsets live there: a client's slip must not cost them. */
 export function refuseReserved(name: string): void {
   if (!isReserved(name)) return;

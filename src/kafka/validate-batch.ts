@@ -1,144 +1,172 @@
 /**
- * Whether a produced batch may go into the log, by the rules of Kafka's LogValidator. Records are
- * walked, compressed ones too, where they open within the limits; what does not is taken as it is
- * by a topic that never looks inside.
+ * What Kafka's broker looks at before it appends a batch of a client, with its error codes. Reads
+ * every record, and changes nothing. A batch that is too large when decompressed is not opened:
+ * bytes that the log never needs to open pass as they are.
+ * Source: Kafka's ProduceRequest.validateRecords, UnifiedLog and LogValidator.
  */
 import {
   attributes,
   baseOffset,
   baseSequence,
   batchBytes,
+  batchCrc,
   isControl,
   lastOffsetDelta,
   maxTimestamp,
   producerEpoch,
   producerId,
   recordCount,
-  setCrc,
-  setI64,
   u32,
-  batchCrc,
 } from "../batch/header.ts";
-import { codecs } from "../batch/compression.ts";
-import { ATTRIBUTES, CRC, HEADER_BYTES, MAGIC, MAX_TIMESTAMP } from "../batch/layout.ts";
+import { CRC, HEADER_BYTES, LENGTH_OVERHEAD, MAGIC } from "../batch/layout.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { MilepostError } from "../model/errors.ts";
-import type { LogSettings } from "../model/topic-config.ts";
+import { limits } from "../model/limits.ts";
 import { E } from "../wire/errors.ts";
+import { Refused } from "./refused.ts";
 
-export type Rules = Pick<
-  LogSettings,
-  "compact" | "maxMessageBytes" | "logAppendTime" | "timestampBeforeMaxMs" | "timestampAfterMaxMs"
->;
+export type BatchRules = {
+  /** Version of Produce. */
+  version: number;
+  /** Every record needs a key. */
+  compact: boolean;
+  maxBytes: number;
+  /** The log will overwrite the times of the records. */
+  logAppendTime: boolean;
+  /** Of a record's own time, both allowed. */
+  oldestMs: number;
+  newestMs: number;
+};
 
-/** `record`: the one at fault, by its place in the batch; -1: the batch as such. */
-export type Fault = { code: number; message: string; record: number };
+export type RecordError = { batchIndex: number; batchIndexErrorMessage: string };
 
-const CODEC = 7;
+export class BatchRefused extends Refused {
+  /** The first of the records for whose sake the batch is refused. */
+  readonly records: RecordError[];
+  constructor(code: number, message: string, records: RecordError[] = []) {
+    super(code, message);
+    this.records = records;
+  }
+}
+
+/** The smallest that any magic has, its overhead included. */
+const BATCH_BYTES_MIN = 26;
+const CODEC_MASK = 7;
 const ZSTD = 4;
-/** zstd came with this version of Produce (KIP-110). */
 const ZSTD_FROM_VERSION = 7;
-const TRANSACTIONAL = 0x10;
 const LOG_APPEND_TIME = 8;
+const TRANSACTIONAL = 16;
+/** What a record has that knows no time. */
+const NO_TIMESTAMP = -1;
 
-const fault = (code: number, message: string, record = -1): Fault => ({ code, message, record });
-
-const cursor = new RecordCursor();
-
-/**
- * Null: it may. `bytes` is changed where the topic stamps times, or the batch tells a maximum that
- * its records do not have.
- */
-export function validateBatch(
-  bytes: Uint8Array,
-  rules: Rules,
-  version: number,
-  nowMs: number,
-): Fault | null {
-  return (
-    headerFault(bytes, rules, version) ??
-    recordsFault(bytes, rules, nowMs) ??
-    stampTimes(bytes, rules, nowMs)
-  );
+/** The newest timestamp of the batch's records. Throws `BatchRefused`. */
+export function validateBatch(bytes: Uint8Array | null, rules: BatchRules): number {
+  const batch = oneBatch(bytes, rules.version);
+  checkHeader(batch, rules);
+  return checkRecords(batch, rules);
 }
 
-function headerFault(b: Uint8Array, rules: Rules, version: number): Fault | null {
-  if (b.length < HEADER_BYTES) return fault(E.INVALID_RECORD, "not a whole batch");
-  if (b[MAGIC] !== 2) return fault(E.INVALID_RECORD, `magic ${b[MAGIC]} is not served, only 2`);
-  const length = batchBytes(b);
-  if (length < HEADER_BYTES || length > b.length) {
-    return fault(E.CORRUPT_MESSAGE, `a batch of ${length} bytes in ${b.length}`);
+function oneBatch(bytes: Uint8Array | null, version: number): Uint8Array {
+  if (bytes === null || bytes.length < LENGTH_OVERHEAD) refuse(E.INVALID_RECORD, "no batch");
+  const length = batchBytes(bytes);
+  if (length < BATCH_BYTES_MIN) refuse(E.CORRUPT_MESSAGE, `a batch of ${length} bytes`);
+  if (length > bytes.length) {
+    refuse(E.INVALID_RECORD, `a batch of ${length} bytes, of which ${bytes.length} are here`);
   }
-  if (length < b.length) return fault(E.INVALID_RECORD, "more than one batch for a partition");
-  if (length > rules.maxMessageBytes) {
-    const text = `the batch has ${length} bytes, max.message.bytes is ${rules.maxMessageBytes}`;
-    return fault(E.MESSAGE_TOO_LARGE, text);
-  }
-  if (u32(b, CRC) !== batchCrc(b)) return fault(E.CORRUPT_MESSAGE, "the batch fails its CRC");
-  const attribute = attributes(b);
-  const codec = attribute & CODEC;
-  if (codec >= codecs.length) {
-    return fault(E.UNSUPPORTED_COMPRESSION_TYPE, `codec ${codec} is not known`);
-  }
+  const magic = bytes[MAGIC];
+  if (magic > 2) refuse(E.CORRUPT_MESSAGE, `magic ${magic} is not known`);
+  if (magic < 2) refuse(E.INVALID_RECORD, `magic ${magic}: only batches of magic 2 are taken`);
+  if (length < HEADER_BYTES) refuse(E.CORRUPT_MESSAGE, `a batch of ${length} bytes`);
+  const codec = attributes(bytes) & CODEC_MASK;
+  if (codec > ZSTD) refuse(E.UNSUPPORTED_COMPRESSION_TYPE, `compression ${codec} is not known`);
   if (codec === ZSTD && version < ZSTD_FROM_VERSION) {
-    return fault(E.UNSUPPORTED_COMPRESSION_TYPE, "zstd needs Produce 7 or later");
+    refuse(E.UNSUPPORTED_COMPRESSION_TYPE, `zstd needs Produce ${ZSTD_FROM_VERSION} or later`);
   }
-  if (isControl(b)) return fault(E.INVALID_RECORD, "clients write no control batches");
-  if ((attribute & TRANSACTIONAL) !== 0) {
-    return fault(E.INVALID_RECORD, "transactions are not served");
-  }
-  const count = recordCount(b);
-  if (count < 1 || lastOffsetDelta(b) !== count - 1) {
-    return fault(E.INVALID_RECORD, `${count} records, last offset delta ${lastOffsetDelta(b)}`);
-  }
-  if (producerId(b) >= 0 && (producerEpoch(b) < 0 || baseSequence(b) < 0)) {
-    return fault(E.INVALID_RECORD, "a producer id without an epoch and a sequence");
-  }
-  return null;
+  if (length < bytes.length) refuse(E.INVALID_RECORD, "more than one batch for a partition");
+  return bytes;
 }
 
-function recordsFault(b: Uint8Array, rules: Rules, nowMs: number): Fault | null {
-  const base = baseOffset(b);
-  const earliest = nowMs - rules.timestampBeforeMaxMs;
-  const latest = nowMs + rules.timestampAfterMaxMs;
-  let max = -1;
-  let i = 0;
+function checkHeader(batch: Uint8Array, { maxBytes }: BatchRules): void {
+  if (baseOffset(batch) !== 0) refuse(E.INVALID_RECORD, `base offset ${baseOffset(batch)}, not 0`);
+  if (batch.length > maxBytes) {
+    refuse(E.MESSAGE_TOO_LARGE, `a batch of ${batch.length} bytes; max.message.bytes=${maxBytes}`);
+  }
+  if (u32(batch, CRC) !== batchCrc(batch)) refuse(E.CORRUPT_MESSAGE, "the CRC does not fit");
+  const count = recordCount(batch);
+  if (count <= 0) refuse(E.INVALID_RECORD, `a batch of ${count} records`);
+  if (lastOffsetDelta(batch) !== count - 1) {
+    refuse(E.INVALID_RECORD, `${count} records, but the last is ${lastOffsetDelta(batch)}`);
+  }
+  if (isControl(batch)) refuse(E.INVALID_RECORD, "clients may not write control records");
+  if ((attributes(batch) & TRANSACTIONAL) !== 0) {
+    refuse(E.INVALID_RECORD, "transactions are not served");
+  }
+  if ((attributes(batch) & LOG_APPEND_TIME) !== 0) {
+    refuse(E.INVALID_TIMESTAMP, "clients may not set the time of the append");
+  }
+  if (producerId(batch) >= 0 && (baseSequence(batch) < 0 || producerEpoch(batch) < 0)) {
+    const text = `sequence ${baseSequence(batch)}, epoch ${producerEpoch(batch)}`;
+    refuse(E.INVALID_RECORD, `producer ${producerId(batch)}: ${text}`);
+  }
+}
+
+function checkRecords(batch: Uint8Array, rules: BatchRules): number {
+  const cursor = new RecordCursor();
   try {
-    cursor.open(b);
-    for (; cursor.next(); i++) {
-      if (cursor.offset - base !== i) {
-        return fault(E.INVALID_RECORD, `record ${i} has offset delta ${cursor.offset - base}`, i);
-      }
-      if (rules.compact && cursor.keyStart < 0) {
-        return fault(E.INVALID_RECORD, "a record of a compacted topic needs a key", i);
-      }
-      const { timestamp } = cursor;
-      if (timestamp > max) max = timestamp;
-      if (rules.logAppendTime || timestamp < 0) continue;
-      if (timestamp > latest || timestamp < earliest) {
-        return fault(E.INVALID_TIMESTAMP, `time ${timestamp} is too far from ${nowMs}`, i);
-      }
-    }
+    cursor.open(batch);
   } catch (error) {
     if (!(error instanceof MilepostError)) throw error;
-    // it opens to more than the limits allow: never opened, and of no harm unopened
-    if (error.code === "too_large" && !rules.compact) return null;
-    const code = error.code === "too_large" ? E.MESSAGE_TOO_LARGE : E.INVALID_RECORD;
-    return fault(code, error.message, i);
+    if (error.code !== "too_large") refuse(E.INVALID_RECORD, error.message);
+    return checkUnopened(batch, rules);
   }
-  // look-ups by time trust it
-  if (!rules.logAppendTime && max !== maxTimestamp(b)) {
-    setI64(b, MAX_TIMESTAMP, max);
-    setCrc(b);
+  try {
+    return checkEach(cursor, rules);
+  } catch (error) {
+    if (error instanceof MilepostError) refuse(E.INVALID_RECORD, error.message);
+    throw error;
   }
-  return null;
 }
 
-function stampTimes(b: Uint8Array, { logAppendTime }: Rules, nowMs: number): null {
-  const wanted = logAppendTime ? LOG_APPEND_TIME : 0;
-  const has = attributes(b) & LOG_APPEND_TIME;
-  if (logAppendTime) setI64(b, MAX_TIMESTAMP, nowMs);
-  if (has !== wanted) b[ATTRIBUTES + 1] ^= LOG_APPEND_TIME;
-  if (logAppendTime || has !== wanted) setCrc(b);
-  return null;
+function checkEach(cursor: RecordCursor, rules: BatchRules): number {
+  let newest = NO_TIMESTAMP;
+  let [late, keyless] = [0, 0];
+  const errors: RecordError[] = [];
+  for (let i = 0; cursor.next(); i++) {
+    const { offset, timestamp, keyStart } = cursor;
+    cursor.checkHeaders();
+    if (offset !== i) refuse(E.INVALID_RECORD, `record ${i} says that it is number ${offset}`);
+    if (timestamp > newest) newest = timestamp;
+    const hasKey = keyStart >= 0 || !rules.compact;
+    if (hasKey && isInTime(timestamp, rules)) continue;
+    if (hasKey) late++;
+    else keyless++;
+    if (errors.length >= limits.kafkaRecordErrorsMax) continue;
+    const message = hasKey ? outOfTime(timestamp, rules) : "a compacted topic needs keys";
+    errors.push({ batchIndex: i, batchIndexErrorMessage: message });
+  }
+  if (errors.length === 0) return newest;
+  const code = late > 0 ? E.INVALID_TIMESTAMP : E.INVALID_RECORD;
+  const text = `${late + keyless} records refused, the first: ${errors[0].batchIndexErrorMessage}`;
+  throw new BatchRefused(code, text, errors);
+}
+
+function checkUnopened(batch: Uint8Array, rules: BatchRules): number {
+  const newest = maxTimestamp(batch);
+  if (rules.compact) {
+    refuse(E.MESSAGE_TOO_LARGE, "too large when decompressed to look for its keys");
+  }
+  if (!isInTime(newest, rules)) refuse(E.INVALID_TIMESTAMP, outOfTime(newest, rules));
+  return newest;
+}
+
+function isInTime(timestamp: number, { logAppendTime, oldestMs, newestMs }: BatchRules): boolean {
+  if (logAppendTime || timestamp === NO_TIMESTAMP) return true;
+  return timestamp >= oldestMs && timestamp <= newestMs;
+}
+
+const outOfTime = (timestamp: number, { oldestMs, newestMs }: BatchRules): string =>
+  `timestamp ${timestamp} is not within ${oldestMs} to ${newestMs}`;
+
+function refuse(code: number, message: string): never {
+  throw new BatchRefused(code, message);
 }

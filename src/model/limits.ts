@@ -114,6 +114,10 @@ export const limits = {
   kafkaStalledMsMax: 60_000,
   /** A request from its first byte to its last: 32 MiB at 1 Mbit/s. */
   kafkaRequestMsMax: 300_000,
+  /** Looking at one request holds up the other connections by so much, or by one batch. */
+  kafkaStepMs: 10,
+  /** Records of a batch that are named in the answer that refuses it. */
+  kafkaRecordErrorsMax: 100,
   /** Lines about connections that were closed, and as many about faults. */
   kafkaLinesPerMinuteMax: 20,
   /** Kafka's connections.max.idle.ms. */

@@ -94,6 +94,7 @@ export type LogSettings = {
   maxCompactionLagMs: number;
   minCleanableRatio: number;
   flushed: boolean;
+  minInsyncReplicas: number;
   /** Sealed slices know the batches of each driver. */
   keyIndex: boolean;
   /** Of what Kafka clients produce. */
@@ -118,6 +119,7 @@ export function logSettings(effective: TopicConfig): LogSettings {
     maxCompactionLagMs: Number(effective["max.compaction.lag.ms"]),
     minCleanableRatio: Number(effective["min.cleanable.dirty.ratio"]),
     flushed: effective["milepost.durability"] === "flushed",
+    minInsyncReplicas: Number(effective["min.insync.replicas"]),
     keyIndex: effective["milepost.from"] !== "" && effective["milepost.key"] === "driver",
     logAppendTime: effective["message.timestamp.type"] === "LogAppendTime",
     timestampBeforeMaxMs: Number(effective["message.timestamp.before.max.ms"]),

@@ -1,139 +1,205 @@
 /**
- * Batches go to the log as they came. acks 1 and all are answered when the topic's durability is
- * reached; with acks 0 there is no answer, and an error closes the connection, as Kafka does it.
- * Requests of a connection overlap: the log takes batches in the order they were handed over.
+ * Appends batches as they are: each is looked at, and the good ones go to the log in one message.
+ * Whatever `acks` asks for, an answer comes when the batch is at its topic's durability. Requests
+ * of one connection reach the log in their order, on their way beside each other.
  */
-import type { IndexedTopic } from "../../log/protocol.ts";
-import { effectiveConfig, isReserved, logSettings } from "../../model/topic-config.ts";
+import { ATTRIBUTES, MAX_TIMESTAMP } from "../../batch/layout.ts";
+import { maxTimestamp, setCrc, setI64 } from "../../batch/header.ts";
+import type { Appended, IndexedTopic } from "../../log/protocol.ts";
+import { errorTable } from "../../model/errors.ts";
+import { limits } from "../../model/limits.ts";
+import { effectiveConfig, logSettings, type LogSettings } from "../../model/topic-config.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { produce } from "../../wire/apis/produce.ts";
 import { E } from "../../wire/errors.ts";
-import { kafkaCode } from "../codes.ts";
 import { failure } from "../failure.ts";
-import { type Context, Hangup, serve } from "../handler.ts";
-import { type Fault, type Rules, validateBatch } from "../validate-batch.ts";
+import { type Context, Hangup, type Peer, serve } from "../handler.ts";
+import { refusal, Refused } from "../refused.ts";
+import { refuseReserved, topicOfPartition } from "../topic-access.ts";
+import { BatchRefused, validateBatch } from "../validate-batch.ts";
 
 type Request = RequestOf<typeof produce>;
-type Answer = ResponseOf<typeof produce>;
-type PartitionAnswer = Answer["responses"][number]["partitionResponses"][number];
+type Response = ResponseOf<typeof produce>;
 type Asked = Request["topicData"][number]["partitionData"][number];
-type TopicRules = Rules & { minInsync: number };
-type Batch = { topic: string; partition: number; bytes: Uint8Array };
+type Answer = Response["responses"][number]["partitionResponses"][number];
 
-/** Message sets of magic 0 and 1. */
-const VERSION_MIN = 3;
-const REPLICAS = 1;
+/** One partition of a request; `bytes` null: refused, or not looked at yet. */
+type Item = { topic: string; asked: Asked; answer: Answer; bytes: Uint8Array | null };
 
-const rulesOf = new WeakMap<IndexedTopic, TopicRules>();
-
-function rules(topic: IndexedTopic): TopicRules {
-  let found = rulesOf.get(topic);
-  if (found === undefined) {
-    const config = effectiveConfig(topic.config);
-    found = { ...logSettings(config), minInsync: Number(config["min.insync.replicas"]) };
-    rulesOf.set(topic, found);
-  }
-  return found;
-}
+/** Before it come message sets. Advertised all the same, or clients stop to compress (KIP-896). */
+const SERVED_FROM = 3;
+const ALL = -1;
+const LOG_APPEND_TIME = 8;
 
 export const produceHandler = serve(
   produce,
   async (request, context) => {
-    const { services, version } = context;
-    const now = services.now();
-    const batches: Batch[] = [];
-    /** In the order of the request: what is refused, or where its batch stands. */
-    const topics = request.topicData.map(({ name, partitionData }) => {
-      const topic = services.log.topic(name);
-      const items = partitionData.map((asked) => {
-        const fault =
-          requestFault(request, version) ?? admit(context, topic, name, asked, request, now);
-        if (fault !== null) return { asked, fault, at: -1 };
-        batches.push({ topic: name, partition: asked.index, bytes: asked.records as Uint8Array });
-        return { asked, fault, at: batches.length - 1 };
+    const items = itemsOf(request);
+    const wrong = wrongRequest(request, context);
+    if (wrong !== null) {
+      for (const item of items) refuse(item, wrong);
+    } else {
+      const { appended } = await inTurn(context.peer, async () => {
+        await lookThrough(items, request, context);
+        return { appended: handOver(items.filter(isGood), context) };
       });
-      const stamped = topic !== null && rules(topic).logAppendTime;
-      return { name, items, appendTimeMs: stamped ? now : -1 };
-    });
-    const appended = batches.length === 0 ? [] : await services.log.appendBatches(batches, true);
-    const responses = topics.map(({ name, items, appendTimeMs }) => ({
-      name,
-      partitionResponses: items.map(({ asked, fault, at }) => {
-        if (fault !== null) return refused(asked.index, fault);
-        const { baseOffset, error, logStart } = appended[at];
-        const code = error === null ? E.NONE : kafkaCode(error);
-        if (code !== E.NONE)
-          return refused(asked.index, { code, message: String(error), record: -1 });
-        return {
-          index: asked.index,
-          errorCode: E.NONE,
-          baseOffset,
-          logAppendTimeMs: appendTimeMs,
-          logStartOffset: logStart,
-          recordErrors: [],
-          errorMessage: null,
-        };
-      }),
-    }));
-    if (request.acks !== 0) return { responses, throttleTimeMs: 0 };
-    const bad = responses.flatMap((r) => r.partitionResponses).find((p) => p.errorCode !== E.NONE);
-    if (bad !== undefined) throw new Hangup(`acks=0, error ${bad.errorCode}: ${bad.errorMessage}`);
-    return null;
+      await appended;
+    }
+    return request.acks === 0 ? unanswered(items) : response(request, items);
   },
   {
     overlaps: true,
-    refuse(request, code, version) {
+    refuse(request, errorCode, version) {
       if (request.acks === 0) return null;
-      return failure(produce.responseFields, version, request, code) as Answer;
+      return failure(produce.responseFields, version, request, errorCode) as Response;
     },
   },
 );
 
-/** What makes every partition of the request fail alike. */
-function requestFault({ acks, transactionalId }: Request, version: number): Fault | null {
-  const all = (code: number, message: string): Fault => ({ code, message, record: -1 });
-  if (version < VERSION_MIN) {
-    return all(E.UNSUPPORTED_VERSION, "message sets of magic 0 and 1 are not served");
+function itemsOf({ topicData }: Request): Item[] {
+  return topicData.flatMap(({ name, partitionData }) =>
+    partitionData.map((asked) => ({
+      topic: name,
+      asked,
+      answer: {
+        index: asked.index,
+        errorCode: E.NONE,
+        baseOffset: -1,
+        logAppendTimeMs: -1,
+        logStartOffset: -1,
+        recordErrors: [],
+        errorMessage: null,
+      },
+      bytes: null,
+    })),
+  );
+}
+
+/** With acks=0 an error can only be told by closing the connection. */
+function unanswered(items: Item[]): null {
+  const bad = items.find(({ answer }) => answer.errorCode !== E.NONE);
+  if (bad === undefined) return null;
+  const { index, errorCode, errorMessage } = bad.answer;
+  throw new Hangup(`acks=0, ${bad.topic}/${index}: error ${errorCode}, ${errorMessage}`);
+}
+
+function response({ topicData }: Request, items: Item[]): Response {
+  let at = 0;
+  const responses = topicData.map(({ name, partitionData }) => ({
+    name,
+    partitionResponses: partitionData.map(() => items[at++].answer),
+  }));
+  return { responses, throttleTimeMs: 0 };
+}
+
+function wrongRequest({ acks, transactionalId }: Request, { version }: Context): Refused | null {
+  if (version < SERVED_FROM) {
+    return new Refused(E.UNSUPPORTED_VERSION, `Produce ${version} is not served`);
   }
-  if (acks < -1 || acks > 1) return all(E.INVALID_REQUIRED_ACKS, `acks=${acks}`);
-  if (transactionalId !== null) {
-    return all(E.INVALID_TXN_STATE, "transactions are not served");
-  }
+  if (transactionalId !== null)
+    return new Refused(E.INVALID_TXN_STATE, "transactions are not served");
+  if (acks < ALL || acks > 1) return new Refused(E.INVALID_REQUIRED_ACKS, `acks=${acks}`);
   return null;
 }
 
-function admit(
-  { version }: Context,
-  topic: IndexedTopic | null,
-  name: string,
-  { index, records }: Asked,
-  { acks }: Request,
-  now: number,
-): Fault | null {
-  if (isReserved(name)) {
-    const message = "topics whose names begin with __ are the node's own";
-    return { code: E.TOPIC_AUTHORIZATION_FAILED, message, record: -1 };
-  }
-  if (topic === null || index < 0 || index >= topic.partitions) {
-    return { code: E.UNKNOWN_TOPIC_OR_PARTITION, message: "no such partition", record: -1 };
-  }
-  const own = rules(topic);
-  if (acks === -1 && own.minInsync > REPLICAS) {
-    const message = `min.insync.replicas is ${own.minInsync}, there is one replica`;
-    return { code: E.NOT_ENOUGH_REPLICAS, message, record: -1 };
-  }
-  if (records === null) return { code: E.INVALID_RECORD, message: "no records", record: -1 };
-  return validateBatch(records, own, version, now);
+function refuse({ answer }: Item, error: unknown): void {
+  const { errorCode, errorMessage } = refusal(error);
+  answer.errorCode = errorCode;
+  answer.errorMessage = errorMessage;
+  if (error instanceof BatchRefused) answer.recordErrors = error.records;
 }
 
-function refused(index: number, { code, message, record }: Fault): PartitionAnswer {
-  return {
-    index,
-    errorCode: code,
-    baseOffset: -1,
-    logAppendTimeMs: -1,
-    logStartOffset: -1,
-    recordErrors: record < 0 ? [] : [{ batchIndex: record, batchIndexErrorMessage: message }],
-    errorMessage: message,
-  };
+/** By connection, the request that is looked at or was last: those behind it stay behind it. */
+const turns = new WeakMap<Peer, Promise<unknown>>();
+
+function inTurn<T>(peer: Peer, work: () => Promise<T>): Promise<T> {
+  const turn = (turns.get(peer) ?? Promise.resolve()).then(work);
+  const settled = turn.catch(() => {});
+  turns.set(peer, settled);
+  return turn;
+}
+
+/** Whoever sends much that is compressed does not hold up the other connections. */
+async function lookThrough(items: Item[], request: Request, context: Context): Promise<void> {
+  let until = performance.now() + limits.kafkaStepMs;
+  for (const item of items) {
+    try {
+      lookAt(item, request, context);
+    } catch (error) {
+      refuse(item, error);
+    }
+    if (performance.now() < until) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    until = performance.now() + limits.kafkaStepMs;
+  }
+}
+
+function lookAt(item: Item, { acks }: Request, context: Context): void {
+  const { topic, asked, answer } = item;
+  const { version, services } = context;
+  refuseReserved(topic);
+  const settings = settingsOf(topicOfPartition(context, topic, asked.index), context);
+  if (acks === ALL && settings.minInsyncReplicas > 1) {
+    const text = `min.insync.replicas=${settings.minInsyncReplicas}, and there is one node`;
+    throw new Refused(E.NOT_ENOUGH_REPLICAS, text);
+  }
+  const now = services.now();
+  const { compact, logAppendTime, maxMessageBytes: maxBytes } = settings;
+  const newest = validateBatch(asked.records, {
+    version,
+    compact,
+    maxBytes,
+    logAppendTime,
+    oldestMs: now - settings.timestampBeforeMaxMs,
+    newestMs: now + settings.timestampAfterMaxMs,
+  });
+  item.bytes = asked.records as Uint8Array;
+  if (logAppendTime) {
+    answer.logAppendTimeMs = now;
+    item.bytes[ATTRIBUTES + 1] |= LOG_APPEND_TIME;
+    setI64(item.bytes, MAX_TIMESTAMP, now);
+    setCrc(item.bytes);
+  } else if (newest !== maxTimestamp(item.bytes)) {
+    // look-ups by time go by it
+    setI64(item.bytes, MAX_TIMESTAMP, newest);
+    setCrc(item.bytes);
+  }
+}
+
+const known = new WeakMap<IndexedTopic, LogSettings>();
+
+function settingsOf(topic: IndexedTopic, { services }: Context): LogSettings {
+  let settings = known.get(topic);
+  if (settings === undefined) {
+    settings = logSettings(effectiveConfig(topic.config, services.log.node.defaults));
+    known.set(topic, settings);
+  }
+  return settings;
+}
+
+type Good = Item & { bytes: Uint8Array };
+const isGood = (item: Item): item is Good => item.bytes !== null;
+
+async function handOver(items: Good[], { services }: Context): Promise<void> {
+  if (items.length === 0) return;
+  const batches = items.map(({ topic, asked, bytes }) => {
+    return { topic, partition: asked.index, bytes };
+  });
+  try {
+    const appended = await services.log.appendBatches(batches, true);
+    items.forEach((item, i) => settle(item, appended[i]));
+  } catch (error) {
+    for (const item of items) refuse(item, error);
+  }
+}
+
+function settle({ answer }: Item, { error, baseOffset, logStart }: Appended): void {
+  answer.logStartOffset = logStart;
+  if (error === null) {
+    answer.baseOffset = baseOffset;
+    return;
+  }
+  answer.errorCode = errorTable[error].kafka;
+  answer.errorMessage = errorTable[error].text;
+  answer.logAppendTimeMs = -1;
 }

@@ -1,68 +1,71 @@
-/**
- * Offsets by name or by time. By time it is the first record, in order of offsets, whose timestamp
- * is at least the one asked for; timestamps are the clients' own and need not ascend.
- */
-import { offsetForTime, offsetOfNewest } from "../../log/offset-for-time.ts";
-import { MilepostError } from "../../model/errors.ts";
+/** Offsets by time: the first record at or after it, or the log's ends, or its newest record. */
+import { offsetForTime, offsetOfNewest, type TimedOffset } from "../../log/offset-for-time.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { listOffsets } from "../../wire/apis/list-offsets.ts";
 import { E } from "../../wire/errors.ts";
 import { type Context, serve } from "../handler.ts";
 import { leaderEpochFault } from "../leader-epoch.ts";
+import { refusal, Refused, repeated } from "../refused.ts";
+import { topicOfPartition } from "../topic-access.ts";
 
 type Asked = RequestOf<typeof listOffsets>["topics"][number]["partitions"][number];
 type Answer = ResponseOf<typeof listOffsets>["topics"][number]["partitions"][number];
-type Place = Pick<Answer, "timestamp" | "offset" | "leaderEpoch">;
 
 const LATEST = -1;
 const EARLIEST = -2;
-const MAX_TIMESTAMP = -3;
-const MAX_TIMESTAMP_FROM_VERSION = 7;
+const NEWEST = -3;
+/** KIP-734. Later versions know more such numbers. */
+const NEWEST_FROM_VERSION = 7;
 
-export const listOffsetsHandler = serve(listOffsets, async ({ topics }, context) => ({
-  throttleTimeMs: 0,
-  topics: await Promise.all(
-    topics.map(async ({ name, partitions }) => ({
-      name,
-      partitions: await Promise.all(partitions.map((asked) => answer(context, name, asked))),
-    })),
-  ),
-}));
+const NONE: TimedOffset = { offset: -1, timestamp: -1, leaderEpoch: -1 };
 
-async function answer(context: Context, topic: string, asked: Asked): Promise<Answer> {
-  const { partitionIndex, currentLeaderEpoch } = asked;
-  const refused = (errorCode: number): Answer => {
-    return { partitionIndex, errorCode, timestamp: -1, offset: -1, leaderEpoch: -1 };
-  };
-  const fault = leaderEpochFault(currentLeaderEpoch, context.services.log.node.epoch);
-  if (fault !== E.NONE) return refused(fault);
+export const listOffsetsHandler = serve(listOffsets, async (request, context) => {
+  const twice = repeated(
+    request.topics.flatMap(({ name, partitions }) =>
+      partitions.map(({ partitionIndex }) => `${name}/${partitionIndex}`),
+    ),
+  );
+  const topics: ResponseOf<typeof listOffsets>["topics"] = [];
+  for (const { name, partitions } of request.topics) {
+    const answers = partitions.map((asked) =>
+      answer(context, name, asked, twice.has(`${name}/${asked.partitionIndex}`)),
+    );
+    topics.push({ name, partitions: await Promise.all(answers) });
+  }
+  return { throttleTimeMs: 0, topics };
+});
+
+async function answer(
+  context: Context,
+  topic: string,
+  asked: Asked,
+  twice: boolean,
+): Promise<Answer> {
+  const { partitionIndex } = asked;
   try {
-    const place = await find(context, topic, asked);
-    return place === null ? refused(E.NONE) : { partitionIndex, errorCode: E.NONE, ...place };
+    if (twice) throw new Refused(E.INVALID_REQUEST, `${topic}/${partitionIndex}: asked for twice`);
+    return { partitionIndex, errorCode: E.NONE, ...(await find(context, topic, asked)) };
   } catch (error) {
-    if (error instanceof MilepostError) return refused(error.kafka);
-    throw error;
+    return { partitionIndex, errorCode: refusal(error).errorCode, ...NONE };
   }
 }
 
-/** Null: no such record. */
-async function find(
-  { services, version }: Context,
-  topic: string,
-  { partitionIndex: partition, timestamp }: Asked,
-): Promise<Place | null> {
-  const { log, reader } = services;
-  const bounds = await log.call("bounds", topic, partition);
-  if (timestamp === LATEST) {
-    return { timestamp: -1, offset: bounds.highWatermark, leaderEpoch: log.node.epoch };
+async function find(context: Context, topic: string, asked: Asked): Promise<TimedOffset> {
+  const { partitionIndex: partition, timestamp, currentLeaderEpoch } = asked;
+  const { log, reader } = context.services;
+  const newest = timestamp === NEWEST && context.version >= NEWEST_FROM_VERSION;
+  if (timestamp < EARLIEST && !newest) {
+    throw new Refused(E.UNSUPPORTED_VERSION, `no offset is called ${timestamp}`);
   }
-  if (timestamp === EARLIEST) {
-    return { timestamp: -1, offset: bounds.start, leaderEpoch: bounds.startEpoch };
+  topicOfPartition(context, topic, partition);
+  const fault = leaderEpochFault(currentLeaderEpoch, log.node.epoch);
+  if (fault !== E.NONE) throw new Refused(fault, `leader epoch ${currentLeaderEpoch}`);
+  if (newest) return (await offsetOfNewest(log, reader, topic, partition)) ?? NONE;
+  if (timestamp >= 0) {
+    return (await offsetForTime(log, reader, topic, partition, timestamp)) ?? NONE;
   }
-  if (timestamp === MAX_TIMESTAMP && version >= MAX_TIMESTAMP_FROM_VERSION) {
-    return offsetOfNewest(log, reader, topic, partition);
-  }
-  // names that later versions have, as an earlier broker takes them: no record has such a time
-  if (timestamp < 0) return null;
-  return offsetForTime(log, reader, topic, partition, timestamp);
+  const { start, startEpoch, highWatermark } = await log.call("bounds", topic, partition);
+  return timestamp === LATEST
+    ? { offset: highWatermark, timestamp: -1, leaderEpoch: log.node.epoch }
+    : { offset: start, timestamp: -1, leaderEpoch: startEpoch };
 }

@@ -3,15 +3,12 @@ import { E } from "../../wire/errors.ts";
 import type { Writer } from "../../wire/writer.ts";
 import { type Handler, serve } from "../handler.ts";
 
-/** Clients of old turn compression off when Produce does not begin at 0 (KAFKA-18659). */
-const advertisedFrom = new Map([[0, 0]]);
-
 /** KIP-511. */
 const software = /^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$/;
 
 const row = ({ key, versions }: Handler["api"]) => ({
   apiKey: key,
-  minVersion: advertisedFrom.get(key) ?? versions.from,
+  minVersion: versions.from,
   maxVersion: versions.to,
 });
 

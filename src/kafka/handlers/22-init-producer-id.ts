@@ -10,9 +10,10 @@ import { serve } from "../handler.ts";
 
 export const initProducerIdHandler = serve(
   initProducerId,
-  async ({ transactionalId }, { services }) => {
+  async ({ transactionalId, producerId, producerEpoch }, { services }) => {
     // transactions are not served: the client is to be told at once, not to try again
     if (transactionalId !== null) return answer(E.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, -1);
+    if (producerId < 0 !== producerEpoch < 0) return answer(E.INVALID_REQUEST, -1);
     return answer(E.NONE, await nextId(services.log));
   },
 );
