@@ -26,7 +26,8 @@ export function topicEntries(own: TopicConfig, defaults: TopicConfig): ConfigEnt
   return Object.entries(topicSettings).map(([name, setting]) => {
     const synonyms: Synonym[] = [];
     if (Object.hasOwn(own, name)) synonyms.push({ name, value: own[name], source: SET_ON_TOPIC });
-    if (Object.hasOwn(defaults, name)) {
+    // what a node was told to do as it would anyway is no override of all of its topics
+    if (Object.hasOwn(defaults, name) && defaults[name] !== setting.default) {
       synonyms.push({ name, value: defaults[name], source: SET_ON_NODE });
     }
     const unset = { name: setting.broker ?? name, value: setting.default, source: BY_DEFAULT };

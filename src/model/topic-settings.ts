@@ -197,7 +197,7 @@ export const topicSettings: Readonly<Record<string, Setting>> = {
     expected: "false: there is no tiered storage here",
     ok: (value) => /^false$/i.test(value),
   },
-  "replication.factor": int(1, 1, { about: "Copies of each partition in a cluster." }, 1000),
+  "replication.factor": int(1, 1, { about: NO_EFFECT }, 1000),
   "retention.bytes": long(-1, -1, {
     broker: "log.retention.bytes",
     about: "Above so many bytes a partition, all of a topic's partitions together, the oldest go.",

@@ -128,6 +128,12 @@ describe("Metadata", () => {
     expect(topics.map((t) => t.name)).toEqual(["trips", "trips"]);
   });
 
+  test("all topics, as librdkafka 2.16 asks for them: with bytes behind the end", async () => {
+    client.send(metadata, 12, Buffer.from([0, 0, 0, 0, 1, 0, 0]));
+    const answer = await client.answer(metadata, 12);
+    expect(answer?.topics.length).toBe((await ask(null)).topics.length);
+  });
+
   test("what a client may do, where it asks", async () => {
     const wanted = {
       includeClusterAuthorizedOperations: true,
