@@ -123,8 +123,9 @@ export async function fetchRecords(
   client: WireClient,
   topic: string,
   partition = 0,
+  from = 0,
 ): Promise<BatchRecord[]> {
-  const batches = await fetchBatches(client, topic, partition);
+  const batches = await fetchBatches(client, topic, partition, from);
   expect(batches.map((b) => baseOffset(b))).toEqual(
     batches.map((b) => baseOffset(b)).toSorted((a, b) => a - b),
   );
