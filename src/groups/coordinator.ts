@@ -254,6 +254,7 @@ export class GroupCoordinator {
       }
     }
     this.table.setLoaded(partition);
+    void this.commits.forgetTopics();
   }
 
   #topicsChanged(): void {

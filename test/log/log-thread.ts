@@ -7,7 +7,11 @@ import { partitionOf } from "../../src/partitions/murmur2.ts";
 
 export type TestLog = { port(): Promise<LogPort>; stop(): Promise<void> };
 
-export async function startLog(dir: string): Promise<TestLog> {
+/** Stops with the test, or with whatever `whenDone` waits for. */
+export async function startLog(
+  dir: string,
+  whenDone: (stop: () => Promise<void>) => void = onTestFinished,
+): Promise<TestLog> {
   const workerData: LogThreadOptions = { dir, diskMin: 0, durability: "flushed", now: Date.now() };
   const worker = new Worker(new URL("../../src/log/thread.ts", import.meta.url), { workerData });
   let failure: Error | null = null;
@@ -28,7 +32,7 @@ export async function startLog(dir: string): Promise<TestLog> {
     await worker.terminate();
     if (failure !== null) throw failure;
   };
-  onTestFinished(stop);
+  whenDone(stop);
   return {
     stop,
     async port() {
