@@ -219,7 +219,7 @@ describe("OffsetForLeaderEpoch", () => {
     client = await WireClient.open(gateway.ports.kafka);
   }
 
-  test("every start is an epoch; one that wrote nothing ends where the one before did", async () => {
+  test("every start is an epoch; one that wrote nothing ends where it began", async () => {
     const topic = await newTopic();
     const idle = await newTopic();
     const { leaderEpoch: first } = await offsetAt(topic, LATEST);
