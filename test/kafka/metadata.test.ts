@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { limits } from "../../src/model/limits.ts";
 import { builtInTopics, partitionsByDefault } from "../../src/model/topic-config.ts";
+import { deleteTopics } from "../../src/wire/apis/delete-topics.ts";
 import { describeCluster } from "../../src/wire/apis/describe-cluster.ts";
 import { describeLogDirs } from "../../src/wire/apis/describe-log-dirs.ts";
 import { metadata } from "../../src/wire/apis/metadata.ts";
@@ -105,6 +106,14 @@ describe("Metadata", () => {
     const asked = ["__transaction_state", "__mine"];
     const expected = asked.map((name) => [name, E.UNKNOWN_TOPIC_OR_PARTITION]);
     expect(await codes(asked, 12, { allowAutoTopicCreation: true })).toEqual(expected);
+  });
+
+  test("a topic of the devices that is gone does not come back as another", async () => {
+    const request = { topics: [], topicNames: ["positions-by-cell"], timeoutMs: 1 };
+    await client.request(deleteTopics, 1, request);
+    const unknown = [["positions-by-cell", E.UNKNOWN_TOPIC_OR_PARTITION]];
+    const asked = ["positions-by-cell"];
+    expect(await codes(asked, 12, { allowAutoTopicCreation: true })).toEqual(unknown);
   });
 
   test("by id, in version 12 and not before", async () => {

@@ -25,8 +25,13 @@ type Asked = NonNullable<Request["topics"]>[number];
 type Answer = ResponseOf<typeof metadata>["topics"][number];
 
 const MINUTE_MS = 60_000;
+/**
+ * Not made by asking: one that an operator deleted would come back without its settings, and no
+ * ping would be taken.
+ */
+const builtIn = new Set(builtInTopics.map(({ name }) => name));
 /** Clients that subscribe to a pattern pass over these. */
-const internal = new Set(builtInTopics.map(({ name }) => name).filter(isReserved));
+const internal = new Set([...builtIn].filter(isReserved));
 
 export const metadataHandler = serve(metadata, async (request, context) => {
   const { services, peer, version } = context;
@@ -109,7 +114,8 @@ async function find(asked: Asked, request: Request, context: Context): Promise<I
     if (topic === null) throw new Refused(E.UNKNOWN_TOPIC_ID, topicId);
     return topic;
   }
-  if (log.topic(name) === null && request.allowAutoTopicCreation && !isReserved(name)) {
+  const may = request.allowAutoTopicCreation && !isReserved(name) && !builtIn.has(name);
+  if (may && log.topic(name) === null) {
     validateTopicName(name);
     await create(name, context);
   }
