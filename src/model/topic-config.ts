@@ -135,7 +135,8 @@ export function validateTopicName(name: string, existing: Iterable<string> = [])
   }
   const plain = name.replaceAll(".", "_");
   for (const other of existing) {
-    if (other !== name && other.replaceAll(".", "_") === plain) {
+    if (other === name || other.length !== name.length) continue;
+    if (other.replaceAll(".", "_") === plain) {
       throw new MilepostError(
         "invalid_topic",
         `${name} collides with ${other}: . and _ count as one`,
