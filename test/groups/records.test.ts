@@ -105,7 +105,7 @@ describe("Kafka's form", () => {
     expect(hex(encodeGroup(group))).toBe(groupValue);
     const decoded = decode(from(groupKey), from(groupValue));
     expect(decoded).toMatchObject({ kind: "group", group: "g1", value: { sinceMs: 9 } });
-    const { snapshot } = decoded?.value as typeof group;
+    const { snapshot } = (decoded as { value: typeof group }).value;
     expect(snapshot.members[0].subscription).toEqual(new Uint8Array([0, 0xff]));
     expect({ ...snapshot, members: [] }).toEqual({ ...group.snapshot, members: [] });
   });
