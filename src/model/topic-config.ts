@@ -127,10 +127,13 @@ export function logSettings(effective: TopicConfig): LogSettings {
   };
 }
 
+export const isTopicName = (name: string): boolean =>
+  /^[a-zA-Z0-9._-]{1,249}$/.test(name) && name !== "." && name !== "..";
+
 /** Kafka's rules. `existing`: a metric cannot tell `a.b` from `a_b`, so only one may live. */
 export function validateTopicName(name: string, existing: Iterable<string> = []): void {
   const allowed = "1 to 249 of a-z A-Z 0-9 . _ -, and neither . nor ..";
-  if (!/^[a-zA-Z0-9._-]{1,249}$/.test(name) || name === "." || name === "..") {
+  if (!isTopicName(name)) {
     throw new MilepostError("invalid_topic", `${JSON.stringify(name)}: expected ${allowed}`);
   }
   const plain = name.replaceAll(".", "_");

@@ -8,8 +8,8 @@ import { limits } from "../../model/limits.ts";
 import {
   builtInTopics,
   isReserved,
+  isTopicName,
   partitionsByDefault,
-  validateTopicName,
 } from "../../model/topic-config.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { metadata } from "../../wire/apis/metadata.ts";
@@ -17,8 +17,7 @@ import { E } from "../../wire/errors.ts";
 import { ZERO_UUID } from "../../wire/schema.ts";
 import { type Context, type Peer, serve } from "../handler.ts";
 import { clusterOperations, OPERATIONS_UNKNOWN, topicOperations } from "../operations.ts";
-import { refusal, Refused } from "../refused.ts";
-import { topicValid } from "../topic-access.ts";
+import { refusal } from "../refused.ts";
 
 type Request = RequestOf<typeof metadata>;
 type Asked = NonNullable<Request["topics"]>[number];
@@ -88,48 +87,52 @@ function describe({ services }: Context, topic: IndexedTopic): Answer {
 }
 
 async function answer(asked: Asked, request: Request, context: Context): Promise<Answer> {
-  const { name, topicId } = asked;
-  try {
-    return describe(context, await find(asked, request, context));
-  } catch (error) {
-    const { errorCode } = refusal(error);
-    return {
-      errorCode,
-      name,
-      topicId,
-      isInternal: false,
-      partitions: [],
-      topicAuthorizedOperations: OPERATIONS_UNKNOWN,
-    };
-  }
+  const found = await find(asked, request, context);
+  if (typeof found !== "number") return describe(context, found);
+  return {
+    errorCode: found,
+    name: asked.name,
+    topicId: asked.topicId,
+    isInternal: false,
+    partitions: [],
+    topicAuthorizedOperations: OPERATIONS_UNKNOWN,
+  };
 }
 
-async function find(asked: Asked, request: Request, context: Context): Promise<IndexedTopic> {
-  const { name, topicId } = asked;
+/** The topic, or the code of why there is none: a request may name thousands. */
+async function find(
+  { name, topicId }: Asked,
+  { allowAutoTopicCreation }: Request,
+  context: Context,
+): Promise<IndexedTopic | number> {
   const { log } = context.services;
   if (name === null || topicId !== ZERO_UUID) {
     // older ones have the fields, but clients must not use them
-    if (context.version < 12) throw new Refused(E.INVALID_REQUEST, "a topic is wanted by name");
-    const topic = log.topicById(topicId);
-    if (topic === null) throw new Refused(E.UNKNOWN_TOPIC_ID, topicId);
-    return topic;
+    if (context.version < 12) return E.INVALID_REQUEST;
+    return log.topicById(topicId) ?? E.UNKNOWN_TOPIC_ID;
   }
-  const may = request.allowAutoTopicCreation && !isReserved(name) && !builtIn.has(name);
-  if (may && log.topic(name) === null) {
-    validateTopicName(name);
-    await create(name, context);
+  const topic = log.topic(name);
+  if (topic !== null) return topic;
+  if (!isTopicName(name)) return E.INVALID_TOPIC_EXCEPTION;
+  if (!allowAutoTopicCreation || isReserved(name) || builtIn.has(name)) {
+    return E.UNKNOWN_TOPIC_OR_PARTITION;
   }
-  return topicValid(context, name);
+  if (!mayCreate(context.peer, context.services.now())) return E.POLICY_VIOLATION;
+  const code = await create(name, context);
+  return log.topic(name) ?? code;
 }
 
-async function create(name: string, { services, peer }: Context): Promise<void> {
-  if (!mayCreate(peer, services.now())) throw new MilepostError("policy", name);
+/** The code for the case that it is not there. */
+async function create(name: string, { services }: Context): Promise<number> {
   try {
     await services.log.call("createTopic", name, partitionsByDefault, {});
   } catch (error) {
     // another connection was first
-    if (!(error instanceof MilepostError && error.code === "topic_exists")) throw error;
+    if (!(error instanceof MilepostError && error.code === "topic_exists")) {
+      return refusal(error).errorCode;
+    }
   }
+  return E.UNKNOWN_TOPIC_OR_PARTITION;
 }
 
 function mayCreate({ autoCreated }: Peer, now: number): boolean {
