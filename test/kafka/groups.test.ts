@@ -346,7 +346,7 @@ describe("members", () => {
     expect(await gateway.metric("milepost_group_evictions_total")).toBeGreaterThan(0);
   });
 
-  test("a client that goes away while it waits leaves nothing behind but its membership", async () => {
+  test("a client that goes away while it waits leaves nothing but its membership", async () => {
     const group = newGroup();
     const [a, b] = [await member(group), await member(group)];
     await a.enter();

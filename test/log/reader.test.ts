@@ -181,7 +181,7 @@ test("a compacted topic reads the same from here as from the log thread", async 
   reader.close();
 }, 60_000);
 
-test("slices that are deleted under a reader: it is told, and holds none of them open", async () => {
+test("slices deleted under a reader: it is told, and holds none of them open", async () => {
   const dir = newDirectory();
   const thread = await startLog(dir);
   const log = await thread.port();
