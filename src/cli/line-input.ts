@@ -2,7 +2,7 @@
 import { Producer } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
-import { clientOptions, findTopic } from "./kafka-client.ts";
+import { clientOptions, findTopic, patienceMs, retryMs } from "./kafka-client.ts";
 import { LineProducer } from "./line-producer.ts";
 import { LineSplitter } from "./lines.ts";
 import type { ProduceFlags } from "./produce.ts";
@@ -16,7 +16,8 @@ const createMs = 5000;
 export async function produceLines(topic: string, flags: ProduceFlags): Promise<void> {
   const { server } = flags;
   const partitions = await partitionsOf(topic, flags);
-  const producer = new LineProducer(clientOptions(server), topic, {
+  const patient = { retries: patienceMs / retryMs, retryDelay: retryMs };
+  const producer = new LineProducer({ ...clientOptions(server), ...patient }, topic, {
     partitions,
     partition: flags.partition,
     headers: flags.header,

@@ -1,7 +1,7 @@
 /** Sends lines as records, a batch at a time, and knows how many of them are in the topic. */
 import { ProduceAcks, Producer, type BaseOptions } from "@platformatic/kafka";
 import { partitionOf } from "../partitions/murmur2.ts";
-import { isUnreachable, kafkaErrorCode, patienceMs, reasonOf, retryMs } from "./kafka-client.ts";
+import { isUnreachable, kafkaErrorCode, reasonOf } from "./kafka-client.ts";
 
 export type NewLine = { line: number; key: Buffer | undefined; value: Buffer };
 
@@ -42,13 +42,8 @@ export class LineProducer {
       headers: [string, string][];
     },
   ) {
-    this.#producer = new Producer({
-      ...options,
-      idempotent: true,
-      acks: ProduceAcks.ALL,
-      retries: patienceMs / retryMs,
-      retryDelay: retryMs,
-    });
+    // sent again, a batch is known to be there already
+    this.#producer = new Producer({ ...options, idempotent: true, acks: ProduceAcks.ALL });
     this.#topic = topic;
     this.#partitions = to.partitions;
     this.#partition = to.partition;
