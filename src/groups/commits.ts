@@ -142,14 +142,21 @@ export class Commits {
     const errorCode = table.check(group, true);
     if (errorCode !== E.NONE) return { errorCode, topics: [] };
     const offsets = table.get(group)?.offsets;
-    const wanted =
-      topics ??
-      Array.from(offsets?.topics() ?? [], (name) => {
-        return { name, partitionIndexes: [...(offsets?.partitions(name).keys() ?? [])] };
-      });
-    const fetched = wanted.map(({ name, partitionIndexes }) => ({
+    // each is answered once: its metadata may be long
+    const wanted = new Map<string, Set<number>>();
+    for (const { name, partitionIndexes } of topics ?? []) {
+      const partitions = wanted.get(name) ?? new Set();
+      for (const p of partitionIndexes) partitions.add(p);
+      wanted.set(name, partitions);
+    }
+    if (topics === null) {
+      for (const name of offsets?.topics() ?? []) {
+        wanted.set(name, new Set(offsets?.partitions(name).keys()));
+      }
+    }
+    const fetched = Array.from(wanted, ([name, partitions]) => ({
       name,
-      partitions: partitionIndexes.map((p) => fetchedPartition(p, offsets?.get(name, p))),
+      partitions: Array.from(partitions, (p) => fetchedPartition(p, offsets?.get(name, p))),
     }));
     return { errorCode, topics: fetched };
   }

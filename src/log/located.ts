@@ -73,8 +73,9 @@ export function collectRows(
   return rows;
 }
 
-export function rowsBytes(rows: Rows): number {
+export function rowsBytes(rows: Rows | null): number {
   let bytes = 0;
+  if (rows === null) return bytes;
   for (let at = LENGTH; at < rows.length; at += ROW) bytes += rows[at];
   return bytes;
 }

@@ -58,7 +58,7 @@ export type LogRequests = {
     [topic: string, partition: number, key: Uint8Array, from: number, to: number, maxBytes: number],
     KeyedBatches,
   ];
-  locate: [[reads: ReadAt[]], Located[]];
+  locate: [[reads: ReadAt[], maxBytesAll: number], Located[]];
   /** By the headers of batches: see `offset-for-time.ts`. */
   firstBatchSince: [
     [topic: string, partition: number, timestamp: number, from: number],

@@ -63,18 +63,23 @@ export class LogReader {
   async find(reads: readonly ReadAt[], maxBytesAll: number): Promise<Found[]> {
     const found: Found[] = Array.from({ length: reads.length });
     let open = reads.map((read, i) => ({ read, i, tries: 0 }));
+    // rows of small batches are no small thing: none are collected but those that `cut` may leave
+    let left = maxBytesAll;
     while (open.length > 0) {
       const asked = open;
       open = [];
       const located = await this.#log.call(
         "locate",
         asked.map(({ read }) => read),
+        left,
       );
       for (let n = 0; n < asked.length; n++) {
         const { read, i, tries } = asked[n];
-        const result = await this.#resolve(read, located[n]);
+        const maxBytes = Math.min(read.maxBytes, left);
+        const result = await this.#resolve({ ...read, maxBytes }, located[n]);
         if (typeof result !== "number") {
           found[i] = result;
+          left -= result.bytes;
         } else if (result > read.offset) {
           open.push({ read: { ...read, offset: result }, i, tries });
         } else if (tries < TRIES) {

@@ -7,7 +7,7 @@ import { MilepostError } from "../model/errors.ts";
 import { changedConfig } from "../model/topic-config.ts";
 import { checkIngest } from "./ingest-topics.ts";
 import { KeyedRead } from "./keyed-read.ts";
-import type { Located, ReadAt } from "./located.ts";
+import { type Located, type ReadAt, rowsBytes } from "./located.ts";
 import type { LogOp, LogRequests } from "./protocol.ts";
 import type { LogStore } from "./store.ts";
 
@@ -52,7 +52,14 @@ export const requests: Table = {
     }
     return read.result;
   },
-  locate: direct<"locate">((store, [reads]) => reads.map((read) => locate(store, read))),
+  locate: direct<"locate">((store, [reads, maxBytesAll]) => {
+    let left = maxBytesAll;
+    return reads.map((read) => {
+      const located = locate(store, { ...read, maxBytes: Math.min(read.maxBytes, left) });
+      left -= rowsBytes(located.slot?.rows ?? null);
+      return located;
+    });
+  }),
   *firstBatchSince(store, [topic, partition, timestamp, from]) {
     return yield* store.topic(topic).reader.firstBatchSince(partition, timestamp, from);
   },

@@ -68,7 +68,7 @@ export class Writer {
   setInt32(at: number, value: number): void {
     this.#buffer.writeInt32BE(value, at);
   }
-  /** The largest int64 is read as the number above it, which is written as that again. */
+  /** What is above the largest is written as the largest. */
   int64(value: number): void {
     const at = this.#reserve(8);
     const isLargest = value >= 2 ** 63;

@@ -132,8 +132,8 @@ describe("what is given", () => {
 describe("errors answer at once and beside the others", () => {
   test("offsets beyond the ends, partitions and topics that are not there", async () => {
     const wanted = [
-      { offset: 101 },
-      { offset: -1 },
+      { offset: 2, partition: 1 },
+      { offset: -1, partition: 2 },
       { offset: 0, partition: 9 },
       { offset: 0, partition: -1 },
       { offset: 50 },
@@ -142,7 +142,7 @@ describe("errors answer at once and beside the others", () => {
     const missing = E.UNKNOWN_TOPIC_OR_PARTITION;
     const beyond = E.OFFSET_OUT_OF_RANGE;
     expect(parts.map((p) => p.errorCode)).toEqual([beyond, beyond, missing, missing, 0]);
-    expect(parts[0]).toMatchObject({ highWatermark: 100, logStartOffset: 0 });
+    expect(parts[0]).toMatchObject({ highWatermark: 1, logStartOffset: 0 });
     expect(ranges(parts[4].records)[0]).toEqual([50, 59]);
     const request = ask("none", [{ offset: 0 }], { maxWaitMs: 30_000 });
     expect((await fetched(request))[0].errorCode).toBe(missing);
@@ -151,10 +151,16 @@ describe("errors answer at once and beside the others", () => {
   test("a leader epoch that is over, and one that is to come", async () => {
     const wanted = [
       { offset: 0, epoch: 0 },
-      { offset: 0, epoch: 1000 },
+      { offset: 0, partition: 1, epoch: 1000 },
     ];
     const codes = (await fetched(ask("trips", wanted))).map((p) => p.errorCode);
     expect(codes).toEqual([E.FENCED_LEADER_EPOCH, E.UNKNOWN_LEADER_EPOCH]);
+  });
+
+  test("a partition that is asked for twice is answered once, as asked for last", async () => {
+    const [once, ...more] = await fetched(ask("trips", [{ offset: 0 }, { offset: 50 }]));
+    expect(ranges(once.records)[0]).toEqual([50, 59]);
+    expect(more).toEqual([]);
   });
 
   test("a session that nobody keeps; without one the answer says id 0", async () => {

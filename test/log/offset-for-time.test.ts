@@ -91,7 +91,7 @@ test("across slices, sealed or not", async () => {
     expect(await offsetOfNewest(log, reader, "t", 0)).toMatchObject({ offset: 118 });
   };
   await look();
-  const sealed = async () => (await log.call("locate", [place(0)]))[0].slot?.writing;
+  const sealed = async () => (await log.call("locate", [place(0)], 1))[0].slot?.writing;
   await expect.poll(sealed).toBe(false);
   await look();
 }, 30_000);

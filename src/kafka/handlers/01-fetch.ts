@@ -26,9 +26,11 @@ export const fetchHandler = serve(fetch, async (request, context) => {
   const { services, peer } = context;
   if (request.sessionId !== 0) return refused(E.FETCH_SESSION_ID_NOT_FOUND);
   const maxBytes = Math.max(0, Math.min(request.maxBytes, limits.kafkaFetchBytesMax));
+  const counts = lastOfEach(request);
   const topics = request.topics.map(({ topic, partitions }) => {
     services.waits.listen(topic);
-    return { topic, items: partitions.map((asked) => item(context, topic, asked, maxBytes)) };
+    const own = partitions.filter((asked) => counts.has(asked));
+    return { topic, items: own.map((asked) => item(context, topic, asked, maxBytes)) };
   });
   const items = topics.flatMap((t) => t.items);
   const until = services.now() + Math.min(request.maxWaitMs, limits.kafkaFetchWaitMsMax);
@@ -54,6 +56,15 @@ export const fetchHandler = serve(fetch, async (request, context) => {
     })),
   };
 });
+
+/** A partition that is asked for twice is answered once, as asked for last (as in Kafka). */
+function lastOfEach({ topics }: Request): Set<Asked> {
+  const last = new Map<string, Asked>();
+  for (const { topic, partitions } of topics) {
+    for (const asked of partitions) last.set(`${topic}/${asked.partition}`, asked);
+  }
+  return new Set(last.values());
+}
 
 function refused(errorCode: number): Answer {
   return { throttleTimeMs: 0, errorCode, sessionId: 0, responses: [] };

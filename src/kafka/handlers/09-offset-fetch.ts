@@ -12,7 +12,9 @@ function fetch({ services }: Context, groupId: string, topics: Topics): Answer {
 }
 
 export const offsetFetchHandler = serve(offsetFetch, (request, context) => {
-  const groups = request.groups.map(({ groupId, topics }) => fetch(context, groupId, topics));
+  // each group is answered once: all of its offsets may be many
+  const asked = new Map(request.groups.map(({ groupId, topics }) => [groupId, topics]));
+  const groups = Array.from(asked, ([groupId, topics]) => fetch(context, groupId, topics));
   const answer = { throttleTimeMs: 0, topics: [], errorCode: E.NONE, groups };
   if (context.version >= 8) return answer;
   const { topics, errorCode } = fetch(context, request.groupId, request.topics);

@@ -1,4 +1,7 @@
-/** A group that is not there is Dead; from version 6 on that is an error, and says so. */
+/**
+ * A group that is not there is Dead; from version 6 on that is an error, and says so. Each group is
+ * answered once: a thousand times the same would be a thousand times as much.
+ */
 import type { Group } from "../../groups/group.ts";
 import type { ResponseOf } from "../../wire/api.ts";
 import { describeGroups } from "../../wire/apis/describe-groups.ts";
@@ -12,7 +15,7 @@ const NOTHING = new Uint8Array(0);
 
 export const describeGroupsHandler = serve(describeGroups, (request, context) => ({
   throttleTimeMs: 0,
-  groups: request.groups.map((groupId) => describe(context, groupId)),
+  groups: Array.from(new Set(request.groups), (groupId) => describe(context, groupId)),
 }));
 
 function describe({ services, version }: Context, groupId: string): Answer {

@@ -1,4 +1,6 @@
+import { mapSome } from "../../lib/map-some.ts";
 import { MilepostError } from "../../model/errors.ts";
+import { limits } from "../../model/limits.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { offsetForLeaderEpoch } from "../../wire/apis/offset-for-leader-epoch.ts";
 import { E } from "../../wire/errors.ts";
@@ -9,18 +11,20 @@ type Asked = RequestOf<typeof offsetForLeaderEpoch>["topics"][number]["partition
 type Answer = ResponseOf<typeof offsetForLeaderEpoch>["topics"][number]["partitions"][number];
 
 /** Where the records up to an epoch end: how a client finds out that the log was cut under it. */
-export const offsetForLeaderEpochHandler = serve(
-  offsetForLeaderEpoch,
-  async ({ topics }, context) => ({
-    throttleTimeMs: 0,
-    topics: await Promise.all(
-      topics.map(async ({ topic, partitions }) => ({
-        topic,
-        partitions: await Promise.all(partitions.map((asked) => answer(context, topic, asked))),
-      })),
-    ),
-  }),
-);
+export const offsetForLeaderEpochHandler = serve(offsetForLeaderEpoch, async (request, context) => {
+  const asked = request.topics.flatMap(({ topic, partitions }) =>
+    partitions.map((partition) => ({ topic, partition })),
+  );
+  const answers = await mapSome(asked, limits.kafkaLookupsAtOnce, ({ topic, partition }) =>
+    answer(context, topic, partition),
+  );
+  let at = 0;
+  const topics = request.topics.map(({ topic, partitions }) => ({
+    topic,
+    partitions: partitions.map(() => answers[at++]),
+  }));
+  return { throttleTimeMs: 0, topics };
+});
 
 async function answer({ services }: Context, topic: string, asked: Asked): Promise<Answer> {
   const { partition, currentLeaderEpoch, leaderEpoch } = asked;
