@@ -77,8 +77,10 @@ const portText = "expected a port from 0 to 65535";
 const port = z.int(portText).min(0, portText).max(65_535, portText);
 
 const hostText = "expected an IP address or a host name";
+/** IPv6 also in brackets, as it stands in URLs. */
 const host = z
   .string(hostText)
+  .transform((text) => text.replace(/^\[(.*:.*)\]$/, "$1"))
   .refine((text) => isIP(text) !== 0 || /^[a-z0-9_]([a-z0-9._-]*[a-z0-9])?$/i.test(text), hostText);
 
 const onOff = z.union(

@@ -2,6 +2,7 @@
  * The node's settings as those of a Kafka broker: what tools look for, under Kafka's names. They
  * are options of `milepost serve` or fixed, so no request changes them.
  */
+import { isIPv6 } from "node:net";
 import { limits } from "../model/limits.ts";
 import { builtInTopics, partitionsByDefault } from "../model/topic-config.ts";
 import { type SettingType, topicSettings } from "../model/topic-settings.ts";
@@ -56,7 +57,7 @@ const ofTopics: Row[] = Object.values(topicSettings).flatMap((setting): Row[] =>
 
 export function nodeEntries({ services, peer }: Context): ConfigEntry[] {
   const { host, port } = peer.advertised;
-  const listener = `PLAINTEXT://${host}:${port}`;
+  const listener = `PLAINTEXT://${isIPv6(host) ? `[${host}]` : host}:${port}`;
   const own: Row[] = [
     ["advertised.listeners", "string", listener, "Where clients connect to."],
     ["broker.id", "int", services.nodeId, "This node."],

@@ -121,7 +121,7 @@ test("a second gateway on the same directory exits 1 and names the first one's p
   );
 });
 
-test.each(["mqtt", "device", "admin"])("a %s port in use: exit 1 naming it", async (name) => {
+test.each(["mqtt", "device", "kafka", "admin"])("a %s port in use: exit 1 naming it", async (name) => {
   const other = createServer();
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as AddressInfo;

@@ -121,6 +121,19 @@ test.each([
 });
 
 test.each([
+  ["::1", "::1"],
+  ["[::1]", "::1"],
+  ["[2001:db8::5]", "2001:db8::5"],
+  ["kafka-1.example.com", "kafka-1.example.com"],
+])("--advertise %s is the host %s", (advertise, host) => {
+  expect(load({ flags: { advertise } }).options.advertise).toBe(host);
+});
+
+test.each(["[10.0.0.1]", "[::1", "::1]", "host:9092"])("--advertise %s is refused", (advertise) => {
+  expect(refusal({ flags: { advertise } })).toContain("--advertise: expected an IP address");
+});
+
+test.each([
   ["mqtt-port = '1883'\n", 'mqtt-port: expected a port from 0 to 65535, not "1883"'],
   ["mqtt-port = 1.5\n", "mqtt-port: expected a port"],
   ["regions = 1\n", "regions: expected on or off, not 1"],

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { connect } from "node:net";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { Hangup, serve } from "../../src/kafka/handler.ts";
 import { limits } from "../../src/model/limits.ts";
 import { MilepostError } from "../../src/model/errors.ts";
@@ -10,6 +10,7 @@ import { apiVersions } from "../../src/wire/apis/api-versions.ts";
 import { E } from "../../src/wire/errors.ts";
 import { array, field, int16, int32, int8, records, string } from "../../src/wire/schema.ts";
 import { Gates, openPort, until } from "./port.ts";
+import { WireClient } from "./wire-client.ts";
 
 /** Answers its text, once its gate opens or the client has gone. */
 const slow = api({
@@ -490,6 +491,36 @@ describe("lines for the operator", () => {
     expect(port.metric("milepost_kafka_unsupported_total")).toBe(200);
     expect(port.metric("milepost_kafka_unsupported_total", { api: "1000", version: "0" })).toBe(1);
     expect(names()).toBeLessThan(120);
+  });
+});
+
+describe("addresses", () => {
+  const told = api({
+    ...echo,
+    key: 904,
+    name: "Told",
+    versions: "0",
+    flexible: null,
+    request: {},
+    response: slow.responseFields,
+  });
+  const handler = serve(told, (_, { peer }) => ({
+    errorCode: 0,
+    text: `${peer.host} → ${peer.advertised.host} ${peer.advertised.port}`,
+  }));
+
+  test.each([
+    ["127.0.0.1", null, "127.0.0.1", "127.0.0.1 → 127.0.0.1"],
+    ["::", null, "127.0.0.1", "127.0.0.1 → 127.0.0.1"],
+    ["::", null, "::1", "::1 → ::1"],
+    ["127.0.0.1", "broker.example", "127.0.0.1", "127.0.0.1 → broker.example"],
+    ["::", "::ffff:10.0.0.7", "::1", "::1 → 10.0.0.7"],
+  ])("on %s, advertising %s, reached by %s", async (host, advertise, to, wanted) => {
+    const port = await openPort([handler], { host, advertise });
+    const client = await WireClient.open(port.server.port, "x", to);
+    onTestFinished(() => client.close());
+    const { text: answer } = await client.request(told, 0, {});
+    expect(answer).toBe(`${wanted} ${port.server.port}`);
   });
 });
 

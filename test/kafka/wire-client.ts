@@ -28,8 +28,12 @@ export class WireClient {
     });
   }
 
-  static async open(port: number, clientId: string | null = "test"): Promise<WireClient> {
-    const socket = connect(port, "127.0.0.1");
+  static async open(
+    port: number,
+    clientId: string | null = "test",
+    host = "127.0.0.1",
+  ): Promise<WireClient> {
+    const socket = connect(port, host);
     await once(socket, "connect");
     return new WireClient(socket, clientId);
   }

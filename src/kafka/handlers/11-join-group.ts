@@ -8,8 +8,7 @@ export const joinGroupHandler = serve(joinGroup, async (request, context) => {
   const { groupId, memberId, groupInstanceId, sessionTimeoutMs, protocolType } = request;
   const protocols = new Map<string, Uint8Array>();
   for (const { name, metadata } of request.protocols) {
-    // a view of the request, which goes
-    if (!protocols.has(name)) protocols.set(name, new Uint8Array(metadata));
+    if (!protocols.has(name)) protocols.set(name, metadata);
   }
   const join = {
     memberId,

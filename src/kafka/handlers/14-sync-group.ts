@@ -10,11 +10,9 @@ export const syncGroupHandler = serve(syncGroup, async (request, { services, pee
   if (version >= 5 && (protocolType === null || protocolName === null)) {
     return { throttleTimeMs: 0, ...refusedSync(E.INCONSISTENT_GROUP_PROTOCOL) };
   }
-  const assignments = new Map<string, Uint8Array>();
-  for (const { memberId, assignment } of request.assignments) {
-    // a view of the request, which goes
-    assignments.set(memberId, new Uint8Array(assignment));
-  }
+  const assignments = new Map(
+    request.assignments.map(({ memberId, assignment }) => [memberId, assignment]),
+  );
   const answer = await services.groups.sync(groupId, { ...request, assignments }, peer.closed);
   return answer === null ? null : { throttleTimeMs: 0, ...answer };
 });
