@@ -44,15 +44,9 @@ export class Reading {
   }
 
   async run(): Promise<void> {
-    const { server, group, partition, from, exit } = this.#flags;
-    const partitions = await findTopic(this.#consumer, this.#topic, server);
-    if (partition !== undefined && partition >= partitions) {
-      throw new UsageError(`--partition: ${this.#topic} has partitions 0 to ${partitions - 1}`);
-    }
-    if (process.stdout.isTTY && !exit && from === undefined) {
-      say("waiting for new records; --from earliest shows what is there. Ctrl-C ends");
-    }
+    const { group, partition } = this.#flags;
     try {
+      await this.#check();
       if (group === undefined) await this.#begin(partition === undefined ? null : [partition]);
       else this.#join(group);
       await this.#print();
@@ -65,6 +59,17 @@ export class Reading {
       await this.#consumer.close(true);
     }
     if (this.#failure !== null) throw this.#failure;
+  }
+
+  async #check(): Promise<void> {
+    const { server, partition, from, exit } = this.#flags;
+    const partitions = await findTopic(this.#consumer, this.#topic, server);
+    if (partition !== undefined && partition >= partitions) {
+      throw new UsageError(`--partition: ${this.#topic} has partitions 0 to ${partitions - 1}`);
+    }
+    if (process.stdout.isTTY && !exit && from === undefined) {
+      say("waiting for new records; --from earliest shows what is there. Ctrl-C ends");
+    }
   }
 
   #join(group: string): void {

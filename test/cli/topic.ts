@@ -1,15 +1,17 @@
 /** A topic of a gateway, written and read by the client that the commands use, without them. */
-import { Consumer, ListOffsetTimestamps, ProduceAcks, Producer } from "@platformatic/kafka";
+import { Admin, Consumer, ListOffsetTimestamps, ProduceAcks, Producer } from "@platformatic/kafka";
 import { recordsOf } from "../../src/cli/record-lines.ts";
 import { TopicReader } from "../../src/cli/topic-reader.ts";
 import type { LogRecord } from "../../src/log/types.ts";
 
 export class TestTopics {
+  readonly #admin: Admin;
   readonly #producer: Producer;
   readonly #consumer: Consumer;
 
   constructor(port: number) {
     const options = { clientId: "test", bootstrapBrokers: [{ host: "127.0.0.1", port }] };
+    this.#admin = new Admin(options);
     this.#producer = new Producer({ ...options, autocreateTopics: true });
     this.#consumer = new Consumer({ ...options, groupId: "test" });
   }
@@ -37,7 +39,13 @@ export class TestTopics {
     return records.toSorted((a, b) => a.partition - b.partition || a.offset - b.offset);
   }
 
+  async deleteBefore(topic: string, partition: number, offset: number): Promise<void> {
+    const partitions = [{ partition, offset: BigInt(offset) }];
+    await this.#admin.deleteRecords({ topics: [{ name: topic, partitions }] });
+  }
+
   async close(): Promise<void> {
+    await this.#admin.close();
     await this.#producer.close();
     await this.#consumer.close();
   }
