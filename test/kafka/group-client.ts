@@ -37,8 +37,9 @@ export class GroupClient {
   joinRequest(more: Partial<JoinRequest> = {}): JoinRequest {
     return {
       groupId: this.group,
-      sessionTimeoutMs: 10_000,
-      rebalanceTimeoutMs: 20_000,
+      // a busy machine may take its time between two requests
+      sessionTimeoutMs: 60_000,
+      rebalanceTimeoutMs: 60_000,
       memberId: this.memberId,
       groupInstanceId: this.instance,
       protocolType: "consumer",

@@ -5,6 +5,9 @@ import { type Gateway, startGateway } from "../harness/gateway.ts";
 import { GroupClient } from "./group-client.ts";
 import { WireClient } from "./wire-client.ts";
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 };
+
 /** The same member over a new connection. */
 async function again(gateway: Gateway, old: GroupClient): Promise<GroupClient> {
   old.close();
@@ -41,7 +44,7 @@ test("after kill -9 members go on in their generation, with what they committed"
     const simple = await GroupClient.open(gateway.ports.kafka, "simple");
     await simple.commit([{ ...place, offset: 7, metadata: "of nobody" }]);
 
-    for (let round = 1; round <= 3; round++) {
+    for (let round = 1; round <= 2; round++) {
       expect(await clients[1].commit([{ ...place, offset: round * 10 }])).toEqual([E.NONE]);
       await gateway.kill();
       await gateway.start();
@@ -79,7 +82,7 @@ test("after kill -9 members go on in their generation, with what they committed"
     for (const c of clients) c.close();
     await gateway.stop();
   }
-});
+}, 120_000);
 
 test("a stop with members that wait in a rebalance sends them away, and is quick", async () => {
   const gateway = await startGateway();
@@ -89,7 +92,7 @@ test("a stop with members that wait in a rebalance sends them away, and is quick
   ];
   await a.enter();
   const waits = b.join(3, { rebalanceTimeoutMs: 300_000 });
-  await expect.poll(() => a.heartbeat()).toBe(E.REBALANCE_IN_PROGRESS);
+  await expect.poll(() => a.heartbeat(), patiently).toBe(E.REBALANCE_IN_PROGRESS);
   const stopped = gateway.stop();
   expect((await waits).errorCode).toBe(E.COORDINATOR_NOT_AVAILABLE);
   expect(await stopped).toBe(0);

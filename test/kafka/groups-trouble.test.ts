@@ -9,6 +9,9 @@ import { startGateway } from "../harness/gateway.ts";
 import { mountSmall } from "../harness/small-disk.ts";
 import { GroupClient } from "./group-client.ts";
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 };
+
 const place = { topic: "positions", partition: 0 };
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -47,20 +50,20 @@ describe.skipIf("missing" in disk)(title, () => {
 
     const { bavail, bsize } = statfsSync(disk.dir);
     execFileSync("fallocate", ["-l", String(bavail * bsize - 8 * 1024 * 1024), ballast]);
-    await expect.poll(writable, { timeout: 20_000 }).toBe(0);
+    await expect.poll(writable, patiently).toBe(0);
     // a code at which every client tries again
     expect(await a.commit([{ ...place, offset: 2 }])).toEqual([E.COORDINATOR_NOT_AVAILABLE]);
     expect(await a.offsets()).toEqual({ "positions/0": 1 });
     expect(await a.heartbeat()).toBe(E.NONE);
     const joins = late.join();
-    await expect.poll(() => a.heartbeat()).toBe(E.REBALANCE_IN_PROGRESS);
+    await expect.poll(() => a.heartbeat(), patiently).toBe(E.REBALANCE_IN_PROGRESS);
     await Promise.all([a.join(), joins]);
     const follows = late.sync();
     expect((await a.sync()).errorCode).toBe(E.COORDINATOR_NOT_AVAILABLE);
     expect((await follows).errorCode).toBe(E.COORDINATOR_NOT_AVAILABLE);
 
     rmSync(ballast);
-    await expect.poll(writable, { timeout: 20_000 }).toBe(1);
+    await expect.poll(writable, patiently).toBe(1);
     await Promise.all([a.enter(), late.enter()]);
     expect(await late.commit([{ ...place, offset: 3 }])).toEqual([E.NONE]);
     await gateway.kill();

@@ -16,6 +16,8 @@ import { type Gateway, startGateway } from "../harness/gateway.ts";
 import { assignment, GroupClient, subscription } from "./group-client.ts";
 import { WireClient } from "./wire-client.ts";
 
+/** A busy machine takes its time. */
+const patiently = { timeout: 20_000 };
 let gateway: Gateway;
 let wire: WireClient;
 let groups = 0;
@@ -316,7 +318,7 @@ describe("members", () => {
     const [a, b] = [await member(group), await member(group)];
     await a.enter();
     const joins = b.join();
-    await expect.poll(() => a.heartbeat()).toBe(E.REBALANCE_IN_PROGRESS);
+    await expect.poll(() => a.heartbeat(), patiently).toBe(E.REBALANCE_IN_PROGRESS);
     // until it has come back its commits are good
     expect(await a.commit([positions(0, 1)])).toEqual([E.NONE]);
     await a.join();
@@ -342,7 +344,7 @@ describe("members", () => {
     await a.join(9, { sessionTimeoutMs: limits.groupSessionMsMin });
     await a.sync();
     a.close();
-    await expect.poll(() => stateOf(group), { timeout: 20_000 }).toBe("Empty");
+    await expect.poll(() => stateOf(group), patiently).toBe("Empty");
     expect(await gateway.metric("milepost_group_evictions_total")).toBeGreaterThan(0);
   });
 
@@ -351,7 +353,7 @@ describe("members", () => {
     const [a, b] = [await member(group), await member(group)];
     await a.enter();
     void b.joinOnce(0).catch(() => {});
-    await expect.poll(() => a.heartbeat()).toBe(E.REBALANCE_IN_PROGRESS);
+    await expect.poll(() => a.heartbeat(), patiently).toBe(E.REBALANCE_IN_PROGRESS);
     b.close();
     const joined = await a.join();
     expect(joined.members).toHaveLength(2);
@@ -459,7 +461,7 @@ describe("static members", () => {
       ["i1", E.NONE],
       ["i2", E.UNKNOWN_MEMBER_ID],
     ]);
-    await expect.poll(() => stateOf(group)).toBe("Empty");
+    await expect.poll(() => stateOf(group), patiently).toBe("Empty");
   });
 });
 
@@ -521,7 +523,7 @@ describe("commits", () => {
     const a = await member(newGroup());
     expect(await a.commit([place, positions(0, 1)])).toEqual([E.NONE, E.NONE]);
     await deleteTopic("short-lived");
-    await expect.poll(() => a.offsets()).toEqual({ "positions/0": 1 });
+    await expect.poll(() => a.offsets(), patiently).toEqual({ "positions/0": 1 });
     await makeTopic("short-lived");
     expect(await a.offsets()).toEqual({ "positions/0": 1 });
     expect(await a.commit([{ ...place, offset: 9 }])).toEqual([E.NONE]);
@@ -597,7 +599,7 @@ test("metrics: groups by state, members, rebalances, commits, and lag", async ()
   await a.leave();
   const remove = { groupsNames: [a.group] };
   await expect
-    .poll(async () => (await wire.request(deleteGroups, 2, remove)).results[0].errorCode)
+    .poll(async () => (await wire.request(deleteGroups, 2, remove)).results[0].errorCode, patiently)
     .toBe(E.NONE);
   expect(await gateway.metrics()).not.toContain(a.group);
 });
