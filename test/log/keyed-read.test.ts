@@ -125,7 +125,10 @@ test.each(["delete", "compact"])(
         }
         for (let n = 1; n <= 9; n++) check(n, 0, 1);
         tickMany(store, now);
-        for (let n = 1; n <= 9; n++) check(n, 0, 1);
+        for (let n = 1; n <= 9; n++) {
+          check(n, 0, 1);
+          check(n, 0.1 * n, 0.95);
+        }
         store.close();
         expect(verifyDirectory(dir)).toEqual([]);
       }),
