@@ -121,14 +121,17 @@ test("a second gateway on the same directory exits 1 and names the first one's p
   );
 });
 
-test.each(["mqtt", "device", "kafka", "admin"])("a %s port in use: exit 1 naming it", async (name) => {
-  const other = createServer();
-  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
-  const { port } = other.address() as AddressInfo;
-  const starting = startGateway(dir, [`--${name}-port`, String(port)]);
-  await expect(starting).rejects.toThrow(new RegExp(`^exit 1: milepost: .*${port}`));
-  other.close();
-});
+test.each(["mqtt", "device", "kafka", "admin"])(
+  "a %s port in use: exit 1 naming it",
+  async (name) => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    const { port } = other.address() as AddressInfo;
+    const starting = startGateway(dir, [`--${name}-port`, String(port)]);
+    await expect(starting).rejects.toThrow(new RegExp(`^exit 1: milepost: .*${port}`));
+    other.close();
+  },
+);
 
 test("Ctrl-C ends it with 0; what it opens with --insecure is said", async () => {
   const gateway = await start("--host", "0.0.0.0", "--insecure");
