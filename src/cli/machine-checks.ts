@@ -7,7 +7,7 @@ import { limits } from "../model/limits.ts";
 export type Finding = { name: string; state: "ok" | "warning" | "failed"; detail: string };
 
 /** Each connection is a descriptor, each open slice three. */
-const descriptorsLeast = 3 * limits.slicesOpenMax + 1024;
+const descriptorsLeast = limits.descriptorsKept + 1024;
 
 /** Before this version was made: a clock that was never set. */
 const clockLeast = Date.UTC(2026, 0, 1);

@@ -65,8 +65,8 @@ export const limits = {
   /** From SIGTERM to the end, whatever hangs: within the contract's 30 s. */
   stopMsMax: 29_000,
   connectionsMax: 100_000,
-  /** Descriptors for 256 slices of three, the admin port, and what Node itself opens. */
-  descriptorsKept: 1200,
+  /** Descriptors for 256 slices of three, 128 more of readers, the admin port, and Node's own. */
+  descriptorsKept: 1600,
 
   // --- from a worker to the log ---
   /** A slab: what one worker hands over at once. Holds the largest frame for each ingest topic. */
