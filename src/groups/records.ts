@@ -161,9 +161,6 @@ function decodeGroup(value: Uint8Array): GroupState {
     ...group,
     members: members.map(({ rebalanceTimeout, sessionTimeout, ...member }) => ({
       ...member,
-      // the batch that they lie in is larger, and goes
-      subscription: new Uint8Array(member.subscription),
-      assignment: new Uint8Array(member.assignment),
       sessionTimeoutMs: sessionTimeout,
       rebalanceTimeoutMs: rebalanceTimeout === NONE ? sessionTimeout : rebalanceTimeout,
     })),
