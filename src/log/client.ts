@@ -197,12 +197,18 @@ export class LogPort implements LogClient {
       : this.#partitionOf(key, 0, key.length, partitions);
   }
 
+  #take(id: number): Pending | undefined {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    return pending;
+  }
+
   #message(m: FromLog): void {
     if ("id" in m) {
-      const pending = this.#pending.get(m.id);
-      this.#pending.delete(m.id);
-      if ("error" in m) pending?.reject(remoteError(m.error));
-      else pending?.resolve(m.result);
+      if ("error" in m) this.#take(m.id)?.reject(remoteError(m.error));
+      else this.#take(m.id)?.resolve(m.result);
+    } else if ("appended" in m) {
+      for (const [id, result] of m.appended) this.#take(id)?.resolve(result);
     } else if ("topics" in m) {
       this.#topics = m.topics;
       this.#byName = new Map(m.topics.map((topic) => [topic.name, topic]));

@@ -120,6 +120,7 @@ export type ToLog = { id: number; op: LogOp; args: unknown[] };
 export type FromLog =
   | { id: number; result: unknown }
   | { id: number; error: { code: string; message: string } }
+  | { appended: [id: number, Appended[]][] }
   | { topics: IndexedTopic[]; node: LogNode }
   | { writable: boolean }
   | { forgotten: string }

@@ -158,17 +158,24 @@ export class LogThread {
       }
       producer.port.postMessage(index);
     }
-    for (const a of appends) this.#answerAppend(a);
+    this.#answerAppends(appends);
     this.#append.observe((performance.now() - started) / 1000);
     this.#tellCommitted(batches);
     this.#tellWritable();
   };
 
-  #answerAppend({ port, id, batches }: QueuedAppend): void {
-    const result = batches.map(({ topic, partition, baseOffset, error }): Appended => {
-      return { baseOffset, error, logStart: this.#store.logStart(topic, partition) };
-    });
-    this.#answer(port, { id, result });
+  /** One message a client: it wakes once for all of its appends. */
+  #answerAppends(appends: QueuedAppend[]): void {
+    const answers = new Map<MessagePort, [id: number, Appended[]][]>();
+    for (const { port, id, batches } of appends) {
+      const result = batches.map(({ topic, partition, baseOffset, error }): Appended => {
+        return { baseOffset, error, logStart: this.#store.logStart(topic, partition) };
+      });
+      const own = answers.get(port);
+      if (own === undefined) answers.set(port, [[id, result]]);
+      else own.push([id, result]);
+    }
+    for (const [port, appended] of answers) this.#answer(port, { appended });
   }
 
   #tellCommitted(batches: AppendBatch[]): void {

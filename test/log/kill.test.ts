@@ -82,7 +82,12 @@ test.each(["flushed", "logged"])(
       store.close();
     }
     store = openStore(dir, Date.now());
-    // retention has turned the log over several times meanwhile
+    // retention has turned the log over meanwhile, or does so now
+    const more = batchOf([{ key: "more", value: "x".repeat(20_000) }]);
+    for (let i = 0; i < 200 && store.describe("t")[4].start === 0; i++) {
+      appendOne(store, "t", 0, more, Date.now());
+      store.tick(Date.now());
+    }
     expect(store.describe("t")[4].start).toBe(1);
     expect(appendOne(store, "t", 4, batchOf([{ key: "idle", value: "again" }]))).toBe(1);
     store.close();
