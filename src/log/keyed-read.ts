@@ -81,7 +81,9 @@ export class KeyedRead {
     const slice = reader.sliceAt(this.#partition, this.#next);
     if (!slice.prepare()) return false;
     const until = Math.min(end, slice.row.ends[this.#partition] ?? 0);
-    if (slice.index === null) this.#readSealed(slice, until);
+    // no slice has this offset: whoever reads on is told
+    if (until <= this.#next) this.#readAll();
+    else if (slice.index === null) this.#readSealed(slice, until);
     else this.#readUnsealed(slice, until);
     return this.#full || this.#next >= end;
   }

@@ -140,6 +140,28 @@ describe("a damaged batch", () => {
   });
 });
 
+test("damage at the end of a slice is met on the way into the next one", () => {
+  const dir = newDirectory();
+  let store = openStore(dir);
+  store.createTopic("t", 2, keyed);
+  for (let i = 0; i < 4; i++) appendOne(store, "t", 0, numbered(i));
+  appendOne(store, "t", 1, numbered(50));
+  store.close();
+  flip(sliceFiles(dir, "t")[0], "value-03-", 20);
+  store = openStore(dir);
+  expect(store.recovery.damaged).toMatchObject([{ partition: 0, offset: 3 }]);
+  for (let i = 0; i < 40; i++) appendOne(store, "t", 1, numbered(i));
+  for (let i = 4; i < 8; i++) appendOne(store, "t", 0, numbered(i));
+  for (let i = 0; i < 2; i++) {
+    expect(batchesOf(store, 0, "k1", 0, 8)).toMatchObject({ next: 3 });
+    expect(() => batchesOf(store, 0, "k1", 3, 8)).toThrow("t/0 at offset 3");
+    expect(offsets(readKey(store, 0, "k1", 4, 8).records)).toEqual([5]);
+    tickMany(store, 1_000_000);
+    expect(store.topic("t").slices[0].row.state).toBe("sealed");
+  }
+  store.close();
+});
+
 test("records that cannot be read may be of any key", () => {
   const store = openStore(newDirectory());
   store.createTopic("t", 1, keyed);
