@@ -62,6 +62,14 @@ export class Device {
     this.link.pump();
   }
 
+  /** What happened besides driving; a transport that takes no events says nothing of it. */
+  event(payload: Buffer, dueMs: number): void {
+    const bytes = this.link.encodeEvent(payload);
+    if (bytes === null) return;
+    this.#post(bytes, this.#seq, [], dueMs);
+    this.link.pump();
+  }
+
   /** Sends everything: the fleet stops. */
   flush(dueMs: number): void {
     this.#release(dueMs);

@@ -1,7 +1,7 @@
 import { City } from "./city.ts";
 import type { CityName } from "./city.ts";
 import { Device } from "./device.ts";
-import { Drivers } from "./drivers.ts";
+import { Drivers, type Fix } from "./drivers.ts";
 import { Ledger } from "./ledger.ts";
 import { MqttLink } from "./mqtt.ts";
 import { Outbox } from "./outbox.ts";
@@ -29,6 +29,8 @@ export type FleetOptions = {
   seconds: number | null;
   city: CityName;
   seed: number;
+  /** Over MQTT, tell when a trip begins and ends: `{"type","driver","trip","ts","lat","lon"}`. */
+  events?: boolean;
   /** File for a line per acknowledged ping. */
   ledger: string | null;
   /** Called about once a second while the fleet runs. */
@@ -191,6 +193,7 @@ class Crew {
   readonly #periodSeconds: number;
   readonly #trips: (string | null)[];
   readonly #tripStarted: Float64Array;
+  readonly #events: boolean;
 
   constructor(options: FleetOptions, devices: Device[], startMs: number) {
     const { drivers: count, seed, city } = options;
@@ -200,6 +203,7 @@ class Crew {
     this.#periodSeconds = 1 / options.hz;
     this.#trips = Array.from({ length: count }, () => null);
     this.#tripStarted = new Float64Array(count);
+    this.#events = options.events ?? false;
   }
 
   /** One ping of a driver at a time of day, meant to be sent at `dueMs` of the process clock. */
@@ -208,8 +212,19 @@ class Crew {
     const device = this.#devices[i];
     drivers.advance(i, this.#periodSeconds, wallMs);
     const fix = drivers.read(i, wallMs);
-    this.#writer.write(this.#openings[i], fix, this.#trip(i), device.nextSeq());
+    const before = this.#trips[i];
+    const trip = this.#trip(i);
+    this.#writer.write(this.#openings[i], fix, trip, device.nextSeq());
     device.measured(this.#writer, fix.ts, !drivers.inTunnel(i), dueMs);
+    if (!this.#events || trip === before) return;
+    if (before !== null) this.#tell(device, "dropoff", before, fix, dueMs);
+    if (trip !== null) this.#tell(device, "pickup", trip, fix, dueMs);
+  }
+
+  #tell(device: Device, type: string, trip: string, fix: Fix, dueMs: number): void {
+    const { ts, lat, lon } = fix;
+    const event = { type, driver: device.outbox.driver, trip, ts, lat, lon };
+    device.event(Buffer.from(JSON.stringify(event)), dueMs);
   }
 
   #trip(i: number): string | null {

@@ -2,6 +2,8 @@
 export interface Link {
   /** Makes of a payload (one ping or an array, as JSON) what this transport sends. */
   encode(payload: Uint8Array, length: number): Buffer;
+  /** The same of an event, as JSON; null where the transport takes none. */
+  encodeEvent(payload: Uint8Array): Buffer | null;
   /** Begins to connect. */
   start(): void;
   /** Sends what waits, as far as the window allows. */

@@ -34,6 +34,7 @@ export class MqttLink implements Link {
   readonly #target: { host: string; port: number };
   readonly #qos: 0 | 1;
   readonly #topic: Buffer;
+  readonly #eventTopic: Buffer;
   #socket: Socket | null = null;
   #accepted = false;
   #carry: Buffer | null = null;
@@ -56,11 +57,19 @@ export class MqttLink implements Link {
     this.#target = { host: options.host, port: options.port };
     this.#qos = options.qos;
     this.#topic = Buffer.from(`fleet/${outbox.driver}/position`);
+    this.#eventTopic = Buffer.from(`fleet/${outbox.driver}/event`);
+  }
+
+  encode(payload: Uint8Array, length: number): Buffer {
+    return this.#publish(this.#topic, payload, length);
+  }
+
+  encodeEvent(payload: Uint8Array): Buffer {
+    return this.#publish(this.#eventTopic, payload, payload.length);
   }
 
   /** The whole PUBLISH packet; the packet id is filled in when it is sent. */
-  encode(payload: Uint8Array, length: number): Buffer {
-    const topic = this.#topic;
+  #publish(topic: Buffer, payload: Uint8Array, length: number): Buffer {
     const rest = 2 + topic.length + (this.#qos === 0 ? 0 : 2) + length;
     const sizeBytes = rest < 128 ? 1 : rest < 16_384 ? 2 : 3;
     const packet = Buffer.allocUnsafe(1 + sizeBytes + rest);
@@ -145,7 +154,8 @@ export class MqttLink implements Link {
     this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
     message.packetId = this.#lastPacketId;
     const sizeBytes = packet[1] < 128 ? 1 : packet[2] < 128 ? 2 : 3;
-    packet.writeUInt16BE(message.packetId, 1 + sizeBytes + 2 + this.#topic.length);
+    const topicBytes = packet.readUInt16BE(1 + sizeBytes);
+    packet.writeUInt16BE(message.packetId, 1 + sizeBytes + 2 + topicBytes);
   }
 
   #dial(): void {

@@ -1,4 +1,4 @@
-/** Pings that travel together: one, or an array of them. */
+/** Pings that travel together: one, or an array of them; or an event, which has none. */
 export class Message {
   /** What goes to the socket: an MQTT PUBLISH packet, or the text of a WebSocket frame. */
   readonly bytes: Buffer;

@@ -46,6 +46,8 @@ export class Tally {
   /** `refused` are the indexes of pings that were rejected. */
   answered(outbox: Outbox, message: Message, refused: ReadonlySet<number> | null): void {
     const { ts, firstSeq } = message;
+    // an event: the figures are of pings
+    if (ts.length === 0) return;
     if (this.#ledger !== null) {
       for (let k = 0; k < ts.length; k++) {
         if (!refused?.has(k)) this.#ledger.add(outbox.driver, firstSeq + k, ts[k]);

@@ -46,6 +46,10 @@ export class WebSocketLink implements Link {
     return frame;
   }
 
+  encodeEvent(): null {
+    return null;
+  }
+
   start(): void {
     this.#redial.start();
   }

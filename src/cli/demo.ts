@@ -119,7 +119,7 @@ class Demo {
   #fleetArgs(ports: Ports): string[] {
     const { drivers, hz, seconds } = this.#flags;
     const args = ["devices", "--drivers", String(drivers), "--hz", String(hz), "--json"];
-    args.push("--transport", "both", "--mqtt", `mqtt://127.0.0.1:${ports.mqtt}`);
+    args.push("--events", "--transport", "both", "--mqtt", `mqtt://127.0.0.1:${ports.mqtt}`);
     args.push("--ws", `ws://127.0.0.1:${ports.device}`);
     return seconds === undefined ? args : [...args, "--seconds", String(seconds)];
   }

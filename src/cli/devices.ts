@@ -26,6 +26,7 @@ type DevicesFlags = {
   seconds?: number;
   city: CityName;
   seed: number;
+  events?: true;
   ledger?: string;
   json?: true;
 };
@@ -54,6 +55,7 @@ export function register(program: Command): void {
     .option("--seconds <s>", "stop after so long (default: at Ctrl-C)", positive)
     .addOption(new Option("--city <name>", "where they drive").choices(cities).default("blr"))
     .option("--seed <n>", "same seed, same drivers", whole(0, 2 ** 32 - 1), 1)
+    .option("--events", "over MQTT, also tell when a trip begins and ends")
     .option("--ledger <file>", 'write a line per acknowledged ping: {"id","seq","ts"}')
     .option("--json", "print the closing report as JSON")
     .action(run);

@@ -65,6 +65,26 @@ function expectComplete(report: Report, lines: Line[], taken: Taken, sent: numbe
   expect(arrivals).toBeLessThanOrEqual(report.sent + report.resent);
 }
 
+test("events of trips go the same way as pings, and are not counted among them", async () => {
+  const broker = await unsteadyBroker({ cut: 0.02, lateMs: 3 });
+  const mqtt = `mqtt://127.0.0.1:${broker.port}`;
+  const { report, lines } = await run({ mqtt, events: true, batch: 3 });
+  await broker.close();
+  expectComplete(report, lines, broker.taken, 1600);
+  const events = [...new Set(broker.taken.events)].map((text) => JSON.parse(text));
+  const trips = new Set(broker.taken.texts.flatMap((text) => text.match(/"trip":"[^"]+"/g) ?? []));
+  const begun = events.filter(({ type }) => type === "pickup");
+  expect(new Set(begun.map(({ trip }) => `"trip":"${trip}"`))).toEqual(trips);
+  expect(begun[0]).toEqual({
+    type: "pickup",
+    driver: expect.stringMatching(/^blr-\d{5}$/),
+    trip: expect.stringMatching(/^blr-\d{5}-/),
+    ts: expect.any(Number),
+    lat: expect.any(Number),
+    lon: expect.any(Number),
+  });
+});
+
 const rough = [
   { batch: 1, cut: 0.01 },
   { batch: 7, cut: 0.04 },

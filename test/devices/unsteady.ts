@@ -10,6 +10,7 @@ export type Taken = {
   seqs: Map<string, number[]>;
   /** Texts of all pings, as sent. */
   texts: string[];
+  events: string[];
   connections: number;
   duplicates: number;
 };
@@ -24,7 +25,7 @@ export type Moods = {
 };
 
 function newTaken(): Taken {
-  return { seqs: new Map(), texts: [], connections: 0, duplicates: 0 };
+  return { seqs: new Map(), texts: [], events: [], connections: 0, duplicates: 0 };
 }
 
 function take(taken: Taken, driver: string, payload: string): number {
@@ -58,11 +59,12 @@ export async function unsteadyBroker(moods: Moods): Promise<Unsteady> {
       } else if (packet.cmd === "pingreq") {
         socket.write(generate({ cmd: "pingresp" }));
       } else if (packet.cmd === "publish" && !socket.destroyed) {
-        const [, driver] = /^fleet\/(.+)\/position$/.exec(packet.topic)!;
+        const [, driver, kind] = /^fleet\/(.+)\/(position|event)$/.exec(packet.topic)!;
         const dice = Math.random();
         if (dice < moods.cut / 2) return void socket.destroy();
         if (packet.dup) taken.duplicates++;
-        take(taken, driver, packet.payload.toString());
+        if (kind === "event") taken.events.push(packet.payload.toString());
+        else take(taken, driver, packet.payload.toString());
         if (dice < moods.cut) return void socket.destroy();
         if (packet.qos === 0) return;
         const { messageId } = packet;
