@@ -31,9 +31,7 @@ export type BatchRules = {
   /** Every record needs a key. */
   compact: boolean;
   maxBytes: number;
-  /** The log will overwrite the times of the records. */
-  logAppendTime: boolean;
-  /** Of a record's own time, both allowed. */
+  /** Of a record's own time, both allowed; infinite where it will be overwritten. */
   oldestMs: number;
   newestMs: number;
 };
@@ -159,10 +157,8 @@ function checkUnopened(batch: Uint8Array, rules: BatchRules): number {
   return newest;
 }
 
-function isInTime(timestamp: number, { logAppendTime, oldestMs, newestMs }: BatchRules): boolean {
-  if (logAppendTime || timestamp === NO_TIMESTAMP) return true;
-  return timestamp >= oldestMs && timestamp <= newestMs;
-}
+const isInTime = (timestamp: number, { oldestMs, newestMs }: BatchRules): boolean =>
+  (timestamp >= oldestMs && timestamp <= newestMs) || timestamp === NO_TIMESTAMP;
 
 const outOfTime = (timestamp: number, { oldestMs, newestMs }: BatchRules): string =>
   `timestamp ${timestamp} is not within ${oldestMs} to ${newestMs}`;

@@ -2,7 +2,15 @@ import { describe, expect, test } from "vitest";
 import { Producers } from "../../src/log/producers.ts";
 import { readHeaders } from "../../src/log/recovery.ts";
 import { limits } from "../../src/model/limits.ts";
-import { appendOne, idempotent, newDirectory, openStore, sliceFiles, toAppend } from "./fixture.ts";
+import {
+  appendOne,
+  batchOf,
+  idempotent,
+  newDirectory,
+  openStore,
+  sliceFiles,
+  toAppend,
+} from "./fixture.ts";
 
 const records = (n: number) => Array.from({ length: n }, (_, i) => ({ key: `${i}`, value: "v" }));
 
@@ -121,6 +129,30 @@ describe("an idempotent producer", () => {
     // a crash right after the roll leaves this header and no batch: sent again, it must be taken
     const { headers } = readHeaders(sliceFiles(dir, "t")[1]);
     expect(headers[0].producers[0].batches.at(-1)?.[0]).toBe(sequence - 100);
+    store.close();
+  });
+
+  test("is forgotten a day after its last batch, by the node's clock alone", () => {
+    const hour = 3_600_000;
+    const store = openStore(newDirectory(), 0);
+    store.createTopic("t", 1, { "segment.bytes": "65536", "retention.ms": "-1" });
+    // no time at all in its records, as some clients send them
+    const timeless = [{ key: "k", value: "v", timestamp: -1 }];
+    const sendAt = (hours: number, sequence: number): number =>
+      appendOne(store, "t", 0, idempotent(timeless, 7, 0, sequence), hours * hour);
+    const roll = (hours: number): void => {
+      const big = batchOf([{ key: "k", value: "x".repeat(60_000) }]);
+      for (let i = 0; i < 2; i++) appendOne(store, "t", 0, big, hours * hour);
+    };
+    sendAt(1, 0);
+    roll(24);
+    expect(() => sendAt(24, 5)).toThrow("out_of_order_sequence");
+    sendAt(24, 1);
+    roll(47);
+    expect(() => sendAt(47, 5)).toThrow("out_of_order_sequence");
+    roll(49);
+    // nobody remembers: it may begin anywhere
+    sendAt(49, 5);
     store.close();
   });
 

@@ -149,9 +149,8 @@ function lookAt(item: Item, { acks }: Request, context: Context): void {
     version,
     compact,
     maxBytes,
-    logAppendTime,
-    oldestMs: now - settings.timestampBeforeMaxMs,
-    newestMs: now + settings.timestampAfterMaxMs,
+    oldestMs: logAppendTime ? -Infinity : now - settings.timestampBeforeMaxMs,
+    newestMs: logAppendTime ? Infinity : now + settings.timestampAfterMaxMs,
   });
   item.bytes = asked.records as Uint8Array;
   if (logAppendTime) {
