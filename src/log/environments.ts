@@ -5,7 +5,6 @@
  * LMDB trusts its pages, and a damaged one leads it out of the process: the tree is looked at
  * before. That is a third of a second for a large slice of small values, so it goes in steps.
  */
-import { existsSync } from "node:fs";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { openToRead, orDiskFull, type Environment } from "./environment.ts";
@@ -70,8 +69,9 @@ export class Environments {
       env = this.#checked(path, untilMs);
     } catch (error) {
       this.#endCheck(path);
-      if (!(error instanceof MilepostError) || error.code !== "damaged") throw error;
-      this.#damaged.set(path, error);
+      const damage = damageOf(error, path);
+      if (damage === null) throw error;
+      this.#damaged.set(path, damage);
       return true;
     }
     if (env === null) return false;
@@ -84,7 +84,6 @@ export class Environments {
   }
 
   #checked(path: string, untilMs: number): Environment | null {
-    if (!existsSync(path)) throw new MilepostError("damaged", `${path} is missing`);
     let check = this.#checks.get(path);
     if (check === undefined) {
       const file = new LmdbFile(path);
@@ -120,4 +119,11 @@ export class Environments {
   close(): void {
     for (const path of [...this.#checks.keys(), ...this.#open.keys()]) this.drop(path);
   }
+}
+
+/** A file may be deleted at any moment while another thread is about to read it. */
+function damageOf(error: unknown, path: string): MilepostError | null {
+  if (error instanceof MilepostError) return error.code === "damaged" ? error : null;
+  if ((error as NodeJS.ErrnoException).code !== "ENOENT") return null;
+  return new MilepostError("damaged", `${path} is missing`);
 }
