@@ -5,6 +5,8 @@ export const launcher = fileURLToPath(new URL("../../bin/milepost", import.meta.
 
 export type Outcome = { code: number | null; stdout: string; stderr: string };
 type Surroundings = {
+  /** The launcher of `milepost` when left out. */
+  script?: string;
   env?: NodeJS.ProcessEnv;
   cwd?: string;
   /** Its stdin; null leaves that open, to be written to. */
@@ -23,8 +25,8 @@ export class RunningCommand {
   stdout = "";
   stderr = "";
 
-  constructor(args: string[], { env = {}, cwd, input }: Surroundings = {}) {
-    this.child = spawn(process.execPath, [launcher, ...args], {
+  constructor(args: string[], { script = launcher, env = {}, cwd, input }: Surroundings = {}) {
+    this.child = spawn(process.execPath, [script, ...args], {
       cwd,
       env: { ...process.env, ...env },
       stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],

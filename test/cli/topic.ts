@@ -16,6 +16,17 @@ export class TestTopics {
     this.#consumer = new Consumer({ ...options, groupId: "test" });
   }
 
+  /** Records with a key and a time of their own. */
+  async send(topic: string, records: { key: string; value: object; timestamp: number }[]) {
+    const messages = records.map(({ key, value, timestamp }) => ({
+      topic,
+      key: Buffer.from(key),
+      value: Buffer.from(JSON.stringify(value)),
+      timestamp: BigInt(timestamp),
+    }));
+    await this.#producer.send({ messages, acks: ProduceAcks.ALL });
+  }
+
   async write(topic: string, values: string[], partition = 0): Promise<void> {
     const messages = values.map((value) => ({ topic, partition, value: Buffer.from(value) }));
     await this.#producer.send({ messages, acks: ProduceAcks.ALL });
