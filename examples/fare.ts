@@ -1,5 +1,6 @@
 /**
- * Fare per trip: adds up the way of every trip and writes its fare to topic `fares` when it is over.
+ * Fare per trip: adds up the way of every trip, and writes its fare to topic `fares` when it is
+ * over.
  *
  * A trip lasts minutes, and a restart must not forget what was driven before it. So the group
  * commits no further than where its oldest open trip began: the next start counts those trips again

@@ -26,8 +26,9 @@ export type State = {
 };
 
 /**
- * A topic's records, from the beginning or from where the group was. A record counts as done when
- * the next one is asked for, so a service that is killed sees its last second again. Ends at Ctrl-C.
+ * A topic's records, from the beginning or from where the group was; ends at Ctrl-C. A record
+ * counts as done when the next one is asked for: a service that is killed sees its last second
+ * again.
  */
 export async function* read<Value>(
   group: string,

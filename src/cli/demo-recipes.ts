@@ -1,5 +1,5 @@
 /** From the gateway's ready line. */
-export type Ports = { mqtt: number; device: number; admin: number };
+export type Ports = { mqtt: number; device: number; kafka: number; admin: number };
 
 const place = `"lat":12.9716,"lon":77.5946`;
 
@@ -8,6 +8,9 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
   const devices = `http://127.0.0.1:${ports.device}`;
   const ping = `'{"timestamp":'$(date +%s)',${place}}'`;
   const server = ports.admin === 9600 ? "" : ` --server 127.0.0.1:${ports.admin}`;
+  const kafka = `127.0.0.1:${ports.kafka}`;
+  const kafkaServer = ports.kafka === 9092 ? "" : ` --server ${kafka}`;
+  const env = ports.kafka === 9092 ? "" : `KAFKA=${kafka} `;
   const script =
     `const s=new WebSocket("ws://127.0.0.1:${ports.device}/v1/ingest?driver=me");` +
     `s.onopen=()=>s.send(JSON.stringify({ts:Date.now(),${place}}));` +
@@ -27,6 +30,22 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
       command:
         `curl -d '{"_type":"location","tst":'$(date +%s)',"lat":12.9716,"lon":77.5946,"vel":36}' ` +
         `'${devices}/pub?u=me&d=phone'`,
+    },
+    {
+      title: "Data teams: each ping as it comes, with any Kafka client or without one",
+      command:
+        `kcat -b ${kafka} -C -t positions -o end\n` +
+        `    node bin/milepost consume positions --json${kafkaServer}`,
+    },
+    {
+      title: "Services: fares of the trips; also analytics, notify, and booking, lab, data",
+      command: `${env}npm run example fare`,
+    },
+    {
+      title: "Who reads, and how far behind they are",
+      command:
+        `node bin/milepost groups list${server}\n` +
+        `    node bin/milepost groups describe fare${server}`,
     },
     {
       title: "Operators: Prometheus",

@@ -140,6 +140,7 @@ class Demo {
     const urls =
       `  devices    mqtt://127.0.0.1:${ports.mqtt}   ws://127.0.0.1:${ports.device}/v1/ingest   ` +
       `http://127.0.0.1:${ports.device}\n` +
+      `  readers    Kafka at 127.0.0.1:${ports.kafka}\n` +
       `  operators  http://127.0.0.1:${ports.admin}/metrics   …/livez   …/readyz\n`;
     const lines = recipes(ports, dataDir).map(
       ({ title, command }) => `  ${styled(title, "bold")}\n    ${command}\n`,

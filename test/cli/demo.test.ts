@@ -57,9 +57,10 @@ test("runs for a while, shows lines, sums up", async () => {
   const { code, stdout, stderr } = await milepost([...small, "--seconds", "7"], { cwd });
   expect([code, stderr]).toEqual([0, ""]);
   expect(stdout).toContain("Milepost is running: 10 drivers");
-  for (const word of ["mosquitto_pub -p ", "/v1/ingest?driver=me", "/pub?u=", "/metrics", "dump"]) {
-    expect(stdout).toContain(word);
-  }
+  const lines = ["mosquitto_pub -p ", "/v1/ingest?driver=me", "/pub?u=", "/metrics", "dump"];
+  lines.push("kcat -b 127.0.0.1:", "consume positions --json --server 127.0.0.1:", "groups list");
+  lines.push("npm run example fare");
+  for (const line of lines) expect(stdout).toContain(line);
   expect(stdout).toMatch(/^\d:\d\d {2}\d+ pings\/s {2}/m);
   expect(stdout).toMatch(/Stopped cleanly\. .* 10 drivers sent 70 pings: 70 acknowledged, 0 open/);
   expect(stdout).not.toContain("\u001b");
