@@ -113,7 +113,7 @@ test("analytics: a minute that a crash cuts in two is counted whole", async () =
   ]);
 });
 
-test("notify: what simulated drivers do is told once, by services that share the work", async () => {
+test("notify: what drivers do is told once, by services that share the work", async () => {
   const services = [start("notify"), start("notify")];
   const settled = () => services.every(({ stderr }) => stderr.includes("reads 2 partitions"));
   while (!settled()) await new Promise((r) => setTimeout(r, 50));
