@@ -16,6 +16,8 @@ import { type Member, memberBytes, Members } from "./members.ts";
 const NOTHING = new Uint8Array(0);
 /** Between two looks at a group none of whose members has come back. */
 const NOBODY_JOINED_MS = 1000;
+/** To ask for one's assignment: some clients give 0 as their rebalance timeout. */
+const SYNC_MS_MIN = 1000;
 
 type Assignments = ReadonlyMap<string, Uint8Array>;
 
@@ -113,7 +115,7 @@ export class Rebalance {
       this.heard(m, now);
       this.unsynced.add(m.memberId);
     }
-    this.#syncEndsAt = now + members.rebalanceTimeoutMs;
+    this.#syncEndsAt = now + Math.max(members.rebalanceTimeoutMs, SYNC_MS_MIN);
     this.wakeAt(this.#syncEndsAt);
   }
 

@@ -246,6 +246,16 @@ describe("assignment", () => {
     expect(text(m.synced(m.sync(b)).assignment)).toBe("t/0");
   });
 
+  test("a member that allows no time for a rebalance has a moment to ask", () => {
+    const m = new Machine();
+    const join = m.join({ rebalanceTimeoutMs: 0 });
+    m.passFirstWait();
+    const { memberId } = m.joined(join);
+    m.pass(500);
+    const sync = m.sync(memberId, { assignments: new Map([[memberId, bytes("all")]]) });
+    expect(text(m.synced(sync).assignment)).toBe("all");
+  });
+
   test("an assignment that the log refuses is nobody's", () => {
     const m = new Machine();
     m.logError = E.COORDINATOR_NOT_AVAILABLE;
