@@ -10,6 +10,7 @@ import { KeyedRead } from "./keyed-read.ts";
 import { type Located, type ReadAt, rowsBytes } from "./located.ts";
 import type { LogOp, LogRequests } from "./protocol.ts";
 import type { LogStore } from "./store.ts";
+import type { Topic } from "./topic.ts";
 
 export type Answering<T> = Generator<void, T>;
 type Immediate = "append" | "listen" | "metrics";
@@ -28,6 +29,15 @@ export const changing: ReadonlySet<LogOp> = new Set<LogOp>([
   "deleteTopic",
 ]);
 
+/** These may take long, and yield on the way. */
+export const lasting: ReadonlySet<LogOp> = new Set<LogOp>([
+  "read",
+  "batchesOf",
+  "firstBatchSince",
+  "newestBatch",
+  "skipDamage",
+]);
+
 /** An operation that is done at once. */
 const direct = <O extends Exclude<LogOp, Immediate>>(
   answer: (store: LogStore, args: LogRequests[O][0]) => LogRequests[O][1],
@@ -43,14 +53,12 @@ export const requests: Table = {
     while (!store.topic(topic).reader.prepare(partition, offset)) yield;
     return store.read(...args);
   },
-  *batchesOf(store, [name, partition, key, from, to, maxBytes]) {
-    const topic = store.topic(name);
-    const read = new KeyedRead(topic, partition, key, from, to, maxBytes);
-    while (!read.step()) {
-      yield;
-      if (store.topic(name) !== topic) throw new MilepostError("topic_missing", name);
-    }
-    return read.result;
+  batchesOf(store, [name, partition, key, from, to, maxBytes]) {
+    return ofTopic(store, name, function* (topic) {
+      const read = new KeyedRead(topic, partition, key, from, to, maxBytes);
+      while (!read.step()) yield;
+      return read.result;
+    });
   },
   locate: direct<"locate">((store, [reads, maxBytesAll]) => {
     let left = maxBytesAll;
@@ -60,11 +68,11 @@ export const requests: Table = {
       return located;
     });
   }),
-  *firstBatchSince(store, [topic, partition, timestamp, from]) {
-    return yield* store.topic(topic).reader.firstBatchSince(partition, timestamp, from);
+  firstBatchSince(store, [name, partition, timestamp, from]) {
+    return ofTopic(store, name, ({ reader }) => reader.firstBatchSince(partition, timestamp, from));
   },
-  *newestBatch(store, [topic, partition, except]) {
-    return yield* store.topic(topic).reader.newestBatch(partition, except);
+  newestBatch(store, [name, partition, except]) {
+    return ofTopic(store, name, ({ reader }) => reader.newestBatch(partition, except));
   },
   bounds: direct<"bounds">((store, [topic, partition]) => {
     const log = store.topic(topic).partition(partition);
@@ -101,11 +109,26 @@ export const requests: Table = {
   reserveProducerIds: direct<"reserveProducerIds">((store, [count]) =>
     store.reserveProducerIds(count),
   ),
-  *skipDamage(store, [topic, partition]) {
-    const offset = yield* store.topic(topic).reader.findDamage(partition);
-    return offset === null ? null : store.skipDamage(topic, partition, offset);
+  *skipDamage(store, [name, partition]) {
+    const offset = yield* ofTopic(store, name, ({ reader }) => reader.findDamage(partition));
+    return offset === null ? null : store.skipDamage(name, partition, offset);
   },
 };
+
+/** Ends when the topic is deleted: a step after that would open files that are being removed. */
+function* ofTopic<T>(
+  store: LogStore,
+  name: string,
+  work: (topic: Topic) => Answering<T>,
+): Answering<T> {
+  const topic = store.topic(name);
+  const answering = work(topic);
+  for (let step = answering.next(); ; step = answering.next()) {
+    if (step.done === true) return step.value;
+    yield;
+    if (store.topic(name) !== topic) throw new MilepostError("topic_missing", name);
+  }
+}
 
 function locate(store: LogStore, { topic, partition, offset, maxBytes }: ReadAt): Located {
   let start = -1;

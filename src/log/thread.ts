@@ -21,7 +21,7 @@ import type {
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
-import { type Answering, changing, requests } from "./requests.ts";
+import { type Answering, changing, lasting, requests } from "./requests.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
@@ -33,6 +33,7 @@ type Producer = { port: MessagePort; slabs: Slab[] };
 type QueuedSlab = { producer: Producer; index: number };
 type QueuedAppend = { port: MessagePort; id: number; batches: AppendBatch[] };
 type Client = { port: MessagePort; topics: Set<string> };
+type Work = { port: MessagePort; id: number; op: LogOp; answering: Answering<unknown> };
 
 export class LogThread {
   readonly #store: LogStore;
@@ -42,6 +43,8 @@ export class LogThread {
   readonly #indexOf = new Map<string, number>();
   #slabs: QueuedSlab[] = [];
   #appends: QueuedAppend[] = [];
+  /** Operations that may take long, under way. */
+  #works: Work[] = [];
   #bytes = 0;
   #scheduled: "no" | "later" | "now" = "no";
   #timer: NodeJS.Timeout | undefined;
@@ -216,7 +219,10 @@ export class LogThread {
       } else if (op === "metrics") {
         this.#answer(port, { id, result: this.#metrics() });
       } else {
-        this.#step(port, id, requests[op](this.#store, args as never), op);
+        const answering = requests[op](this.#store, args as never);
+        const work = { port, id, op, answering };
+        if (!lasting.has(op)) this.#step(work);
+        else if (this.#works.push(work) === 1) setImmediate(this.#workOn);
       }
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
@@ -224,22 +230,28 @@ export class LogThread {
     }
   }
 
-  /** What takes long is done in turns with the commits. */
-  #step(port: MessagePort, id: number, answering: Answering<unknown>, op: LogOp): void {
+  /** A step of each in turn, all together for so long: then a commit may begin. */
+  #workOn = (): void => {
+    const until = performance.now() + limits.logStepMs;
+    do {
+      const work = this.#works.shift() as Work;
+      if (!this.#step(work)) this.#works.push(work);
+    } while (this.#works.length > 0 && performance.now() < until);
+    if (this.#works.length > 0) setImmediate(this.#workOn);
+  };
+
+  /** True when it is answered. */
+  #step({ port, id, op, answering }: Work): boolean {
     try {
-      const until = performance.now() + limits.logStepMs;
-      let step = answering.next();
-      while (step.done !== true && performance.now() < until) step = answering.next();
-      if (step.done !== true) {
-        setImmediate(() => this.#step(port, id, answering, op));
-        return;
-      }
+      const step = answering.next();
+      if (step.done !== true) return false;
       if (changing.has(op)) this.#changed();
       this.#answer(port, { id, result: step.value });
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
       this.#refuse(port, id, error);
     }
+    return true;
   }
 
   #changed(): void {

@@ -1,5 +1,7 @@
 /** Offsets by time: the first record at or after it, or the log's ends, or its newest record. */
+import { mapSome } from "../../lib/map-some.ts";
 import { offsetForTime, offsetOfNewest, type TimedOffset } from "../../log/offset-for-time.ts";
+import { limits } from "../../model/limits.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { listOffsets } from "../../wire/apis/list-offsets.ts";
 import { E } from "../../wire/errors.ts";
@@ -27,10 +29,10 @@ export const listOffsetsHandler = serve(listOffsets, async (request, context) =>
   );
   const topics: ResponseOf<typeof listOffsets>["topics"] = [];
   for (const { name, partitions } of request.topics) {
-    const answers = partitions.map((asked) =>
+    const answers = await mapSome(partitions, limits.kafkaLookupsAtOnce, (asked) =>
       answer(context, name, asked, twice.has(`${name}/${asked.partitionIndex}`)),
     );
-    topics.push({ name, partitions: await Promise.all(answers) });
+    topics.push({ name, partitions: answers });
   }
   return { throttleTimeMs: 0, topics };
 });
