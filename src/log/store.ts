@@ -156,8 +156,9 @@ export class LogStore {
     });
     this.#topics.delete(name);
     topic.close();
-    // gigabytes take seconds: beside this thread
-    rm(join(this.#on.dir, topic.row.dir), { recursive: true, force: true }, (error) => {
+    // gigabytes take seconds: beside this thread, and a reader may make a lock file meanwhile
+    const dir = join(this.#on.dir, topic.row.dir);
+    rm(dir, { recursive: true, force: true, maxRetries: 10 }, (error) => {
       if (error !== null) throw error;
       this.#manifest.forget(topic.row.id);
     });
