@@ -3,7 +3,8 @@
  * descriptors, some memory and a millisecond to open, so the least recently used is closed.
  *
  * LMDB trusts its pages, and a damaged one leads it out of the process: the tree is looked at
- * before. That is a third of a second for a large slice of small values, so it goes in steps.
+ * before it is opened first. That is a third of a second for a large slice of small values, so it
+ * goes in steps.
  */
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
@@ -21,6 +22,8 @@ type Check = { file: LmdbFile; steps: Generator<void, string | null> };
 export class Environments {
   readonly #open = new Map<string, Open>();
   readonly #checks = new Map<string, Check>();
+  /** Their trees were looked at: nobody writes there any more. */
+  readonly #sound = new Set<string>();
   /** Found once, and not healed while the node runs. */
   readonly #damaged = new Map<string, MilepostError>();
   readonly #max: number;
@@ -77,13 +80,14 @@ export class Environments {
     if (env === null) return false;
     for (const oldest of this.#open.keys()) {
       if (this.#open.size < this.#max) break;
-      this.drop(oldest);
+      this.#close(oldest);
     }
     this.#open.set(path, { env, chunks: new Map() });
     return true;
   }
 
   #checked(path: string, untilMs: number): Environment | null {
+    if (this.#sound.has(path)) return orDiskFull(() => openToRead(path));
     let check = this.#checks.get(path);
     if (check === undefined) {
       const file = new LmdbFile(path);
@@ -95,6 +99,7 @@ export class Environments {
     if (step.done !== true) return null;
     this.#endCheck(path);
     if (step.value !== null) throw new MilepostError("damaged", `${path}: ${step.value}`);
+    this.#sound.add(path);
     return orDiskFull(() => openToRead(path));
   }
 
@@ -105,19 +110,23 @@ export class Environments {
 
   /** The slice is closed for good, or gone. */
   forget(path: string): void {
-    this.drop(path);
+    this.#endCheck(path);
+    this.#sound.delete(path);
+    this.#damaged.delete(path);
+    this.#close(path);
     this.onForgotten(path);
   }
 
-  drop(path: string): void {
-    this.#endCheck(path);
-    this.#damaged.delete(path);
+  #close(path: string): void {
     void this.#open.get(path)?.env.close();
     this.#open.delete(path);
   }
 
   close(): void {
-    for (const path of [...this.#checks.keys(), ...this.#open.keys()]) this.drop(path);
+    for (const path of [...this.#checks.keys(), ...this.#open.keys()]) {
+      this.#endCheck(path);
+      this.#close(path);
+    }
   }
 }
 

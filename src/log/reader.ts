@@ -43,6 +43,9 @@ export type Found = {
   bytes: number;
 };
 
+/** Behind what was found, which is something. */
+export const nextOffset = ({ rows }: Found): number => rows[rows.length - ROW + LAST] + 1;
+
 const NO_ROWS: Rows = new Float64Array(0);
 
 export class LogReader {
@@ -187,7 +190,7 @@ export class LogReader {
 
   #forget(path: string): void {
     this.#closeWriting(path);
-    this.#sealed.drop(path);
+    this.#sealed.forget(path);
   }
 }
 
