@@ -219,6 +219,15 @@ describe("waiting", () => {
     expect(bytes).toBeGreaterThanOrEqual(3000);
   });
 
+  test("no wait for what is there already, in the next slice or beyond a limit", async () => {
+    const patient = { maxWaitMs: 100_000, minBytes: 50 * MIB };
+    const [one] = await fetched(ask("trips", [{ offset: 0 }], patient));
+    expect(ranges(one.records)[0]).toEqual([0, 9]);
+    const limited = [{ offset: 0 }, { partition: 1, offset: 0 }];
+    const parts = await fetched(ask("trips", limited, { ...patient, maxBytes: 1 }));
+    expect(parts.map((p) => ranges(p.records))).toEqual([[[0, 9]], []]);
+  });
+
   test("a topic that is deleted under a waiting fetch answers", async () => {
     const admin = `http://127.0.0.1:${gateway.ports.admin}/v1/admin/topics`;
     const topic = { topic: "brief", partitions: 1, config: {} };

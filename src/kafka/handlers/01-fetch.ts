@@ -6,7 +6,7 @@
  */
 import { limits } from "../../model/limits.ts";
 import type { ReadAt } from "../../log/located.ts";
-import type { Found } from "../../log/reader.ts";
+import { type Found, nextOffset } from "../../log/reader.ts";
 import type { RequestOf, ResponseOf } from "../../wire/api.ts";
 import { fetch } from "../../wire/apis/fetch.ts";
 import { E } from "../../wire/errors.ts";
@@ -95,8 +95,10 @@ async function find({ services }: Context, items: Item[], maxBytes: number): Pro
 function isEnough(items: Item[], minBytes: number): boolean {
   let bytes = 0;
   for (const { error, found } of items) {
-    if (error !== E.NONE || (found !== null && found.error !== null)) return true;
-    bytes += found?.bytes ?? 0;
+    if (error !== E.NONE || found === null || found.error !== null) return true;
+    // more is there already, beyond a limit or in the next slice: nothing to wait for
+    if (found.bytes > 0 && nextOffset(found) < found.highWatermark) return true;
+    bytes += found.bytes;
   }
   // nothing to wait for: Kafka answers at once
   return items.length === 0 || bytes >= minBytes;
