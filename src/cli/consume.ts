@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { whole } from "./arguments.ts";
 import { UsageError } from "./failure.ts";
-import { defaultKafkaServer } from "./server-address.ts";
+import { defaultKafkaServer, parseServer } from "./server-address.ts";
 import { parseStart, type Start } from "./start.ts";
 
 const examples = `Examples:
@@ -54,7 +54,8 @@ async function consume(topic: string, flags: ConsumeFlags): Promise<void> {
     throw new UsageError("--partition: a group shares out the partitions itself");
   }
   if (flags.group === "") throw new UsageError("--group: expected a name");
-  // the client takes a while to load: `--help` does without
+  parseServer(flags.server, defaultKafkaServer);
+  // the client takes a while to load: what needs none of it is said before
   const { Reading } = await import("./reading.ts");
   const reading = new Reading(topic, flags);
   const stop = (): void => {

@@ -101,6 +101,12 @@ function missing(name: string): CommandFailure {
   );
 }
 
+/** What the client says of the gateway, for people; faults of the program stay what they are. */
+export function asFailure(error: unknown, what: string): Error {
+  if (!GenericError.isGenericError(error as Error)) return error as Error;
+  return new CommandFailure(`${what}: ${reasonOf(error)}`);
+}
+
 /** Tries again for a while where that may help. */
 export async function patiently<T>(work: () => Promise<T>): Promise<T> {
   const beganMs = performance.now();
@@ -108,11 +114,7 @@ export async function patiently<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (!isTemporary(error) || performance.now() - beganMs > patienceMs) {
-        throw kafkaErrorCode(error) === null && !isUnreachable(error)
-          ? error
-          : new CommandFailure(reasonOf(error));
-      }
+      if (!isTemporary(error) || performance.now() - beganMs > patienceMs) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, retryMs));
   }

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { whole } from "./arguments.ts";
 import { UsageError } from "./failure.ts";
-import { defaultKafkaServer } from "./server-address.ts";
+import { defaultKafkaServer, parseServer } from "./server-address.ts";
 
 const examples = `Examples:
   milepost produce bookings < orders.ndjson                    a record a line
@@ -51,7 +51,8 @@ async function produce(topic: string, flags: ProduceFlags): Promise<void> {
     throw new UsageError("--key and --key-separator: a record has one key");
   }
   if (keySeparator === "") throw new UsageError("--key-separator: expected at least a character");
-  // the client takes a while to load: `--help` does without
+  parseServer(flags.server, defaultKafkaServer);
+  // the client takes a while to load: what needs none of it is said before
   const { produceLines } = await import("./line-input.ts");
   await produceLines(topic, flags);
 }

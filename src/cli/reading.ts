@@ -4,7 +4,7 @@ import type { LogRecord } from "../log/types.ts";
 import type { ConsumeFlags } from "./consume.ts";
 import { UsageError } from "./failure.ts";
 import { GroupMember } from "./group-member.ts";
-import { clientOptions, findTopic, patiently } from "./kafka-client.ts";
+import { asFailure, clientOptions, findTopic, patiently } from "./kafka-client.ts";
 import { jsonLine, recordsOf, valueLine } from "./record-lines.ts";
 import type { Start } from "./start.ts";
 import { boundsOf, resolveStart } from "./topic-offsets.ts";
@@ -52,13 +52,13 @@ export class Reading {
       await this.#print();
     } catch (error) {
       // whoever read this has seen enough
-      if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+      if ((error as NodeJS.ErrnoException).code !== "EPIPE") this.#failure ??= error as Error;
     } finally {
       this.#reader.close();
       await this.#member?.leave();
       await this.#consumer.close(true);
     }
-    if (this.#failure !== null) throw this.#failure;
+    if (this.#failure !== null) throw asFailure(this.#failure, this.#topic);
   }
 
   async #check(): Promise<void> {

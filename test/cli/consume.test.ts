@@ -180,6 +180,19 @@ test(
 );
 
 test(
+  "a topic that is deleted meanwhile ends it",
+  async () => {
+    await topics.write("doomed", ["x"]);
+    const consumer = follow("doomed", "--from", "earliest");
+    await consumer.until((lines) => lines.length === 1);
+    await topics.delete("doomed");
+    const { code, stderr } = await consumer.outcome;
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^milepost: doomed.*(gone|topic)/)]);
+  },
+  slow,
+);
+
+test(
   "it goes on when the gateway is killed and comes back",
   async () => {
     await topics.write("survivor", numbers(0, 1000));

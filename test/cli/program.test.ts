@@ -9,6 +9,7 @@ test.each([
   ["help topics"],
   ["produce --help"],
   ["consume --help"],
+  ["groups --help"],
 ])("%s begins with examples, on stdout, and is no error", async (line) => {
   const { code, stdout, stderr } = await milepost(line.split(" "));
   expect([code, stderr]).toEqual([0, ""]);
@@ -42,6 +43,11 @@ test.each([
   [["topics", "create", "a", "--config", "x="], "--config x=: expected a value"],
   [["topics", "alter", "a"], "nothing to change"],
   [["topics", "delete", "a"], "say --yes"],
+  [["groups", "rest", "g"], "Did you mean reset?"],
+  [["groups", "describe"], "missing required argument"],
+  [["groups", "reset", "g"], "required option '--to <WHERE>' not specified"],
+  [["groups", "reset", "g", "--to", "soon"], "--to: expected earliest, latest, an offset"],
+  [["groups", "reset", "g", "--to", "-5", "--partition", "1"], "--partition: say of which --topic"],
   [["prodce", "t"], "Did you mean produce?"],
   [["produce"], "missing required argument"],
   [["produce", "t", "--key", "a", "--key-separator", ":"], "a record has one key"],

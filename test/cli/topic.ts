@@ -55,6 +55,10 @@ export class TestTopics {
     await this.#admin.deleteRecords({ topics: [{ name: topic, partitions }] });
   }
 
+  async delete(topic: string): Promise<void> {
+    await this.#admin.deleteTopics({ topics: [topic] });
+  }
+
   async close(): Promise<void> {
     await this.#admin.close();
     await this.#producer.close();
