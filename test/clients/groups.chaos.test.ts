@@ -101,7 +101,7 @@ class Group {
     this.clients = clients;
     this.#path = join(folder, name);
     writeFileSync(this.#path, "");
-    this.ledger = new Ledger(this.#path);
+    this.ledger = new Ledger(this.#path, this.mayGoBack);
   }
 
   start(): void {
@@ -142,6 +142,11 @@ class Group {
     return offsets;
   }
 
+  /** See the ledger. */
+  get mayGoBack(): boolean {
+    return this.clients.includes("platformatic");
+  }
+
   /** What is committed was processed, and what was acknowledged is committed. */
   async check(): Promise<void> {
     this.ledger.update();
@@ -150,9 +155,8 @@ class Group {
     this.ledger.update();
     for (const [partition, offset] of committed.entries()) {
       expect(offset, this.name).toBeLessThanOrEqual(this.ledger.contiguous(partition));
-      // a commit of @platformatic/kafka may be sent again after a rebalance: see the ledger
-      if (this.clients.includes("platformatic")) continue;
-      expect(offset, this.name).toBeGreaterThanOrEqual(acknowledged[partition]);
+      const least = this.mayGoBack ? 0 : acknowledged[partition];
+      expect(offset, this.name).toBeGreaterThanOrEqual(least);
     }
     expect(this.ledger.faults, this.name).toEqual([]);
   }
@@ -232,11 +236,12 @@ test("members and the gateway die, and no group loses, skips or mixes up anythin
     await history;
     const ends = sent.map((values) => Math.max(...values.keys()) + 1);
     for (const group of all) {
-      const reached = async (): Promise<number[]> => (
-        group.ledger.update(),
-        await group.committed()
-      );
+      const reached = (): number[] => {
+        group.ledger.update();
+        return ends.map((_, partition) => group.ledger.contiguous(partition));
+      };
       await expect.poll(reached, patiently).toEqual(ends);
+      if (!group.mayGoBack) await expect.poll(() => group.committed(), patiently).toEqual(ends);
       await group.check();
       for (const [partition, values] of sent.entries()) {
         const processed = group.ledger.processed(partition);
@@ -244,7 +249,7 @@ test("members and the gateway die, and no group loses, skips or mixes up anythin
       }
     }
     await each((group) => Promise.all(group.members.map((member) => member.end("SIGTERM"))));
-    for (const group of all) expect(await group.committed(), group.name).toEqual(ends);
+    await each((group) => group.check());
     expect(left).toEqual([]);
   } finally {
     producing = false;

@@ -37,6 +37,7 @@ type Place = { member: string; partition: number; offset: number };
 /** Reads the ledger of a group as it grows, and keeps what is wrong in it. */
 export class Ledger {
   readonly #path: string;
+  readonly #mayGoBack: boolean;
   #read = 0;
   readonly faults: string[] = [];
   /** Values by partition and offset, as the first to process them told. */
@@ -50,11 +51,15 @@ export class Ledger {
   readonly #acknowledged = new Map<number, number>();
   /** By member and partition: acknowledged when it was given the partition. */
   readonly #floors = new Map<string, number>();
-  /** Commits of members that did not own the partition any more. */
-  readonly #late = new Map<number, number>();
 
-  constructor(path: string) {
+  /**
+   * `mayGoBack`: a member may commit what it does not own any more (@platformatic/kafka sends a
+   * commit that met a rebalance again after it), and another then reads what was read before, or
+   * goes on beyond it.
+   */
+  constructor(path: string, mayGoBack = false) {
     this.#path = path;
+    this.#mayGoBack = mayGoBack;
   }
 
   /** Takes in the lines that are new. */
@@ -104,7 +109,7 @@ export class Ledger {
         if (place.offset > this.contiguous(place.partition)) this.#fault("beyond processed", line);
         return;
       case "committed":
-        return this.#committed(place);
+        return this.#committed(place, line);
     }
   }
 
@@ -113,8 +118,7 @@ export class Ledger {
     for (const partition of partitions) {
       const key = `${member}/${partition}`;
       this.#next.delete(key);
-      const late = this.#late.get(partition) ?? Infinity;
-      this.#floors.set(key, Math.min(this.acknowledged(partition), late));
+      this.#floors.set(key, this.#mayGoBack ? 0 : this.acknowledged(partition));
     }
     if (generation >= 0) this.#claim(member, generation);
   }
@@ -138,9 +142,9 @@ export class Ledger {
       // after an assignment: from what is committed, or from what it did itself
       if (offset > this.contiguous(partition)) this.#fault("skipped", line);
       if (offset < (this.#floors.get(key) ?? 0)) this.#fault("before what was committed", line);
-      this.#late.delete(partition);
     } else if (offset !== next) {
-      this.#fault(`out of order, expected ${next}`, line);
+      const isBeyond = offset > next && offset <= this.contiguous(partition);
+      if (!(this.#mayGoBack && isBeyond)) this.#fault(`out of order, expected ${next}`, line);
     }
     this.#next.set(key, offset + 1);
     const known = this.processed(partition);
@@ -152,11 +156,9 @@ export class Ledger {
     this.#contiguous.set(partition, contiguous);
   }
 
-  #committed({ member, partition, offset }: Place): void {
-    // @platformatic/kafka sends a commit that met a rebalance again when the rebalance is over
-    if (!this.#owned.get(member)?.has(partition)) {
-      this.#late.set(partition, Math.min(offset, this.#late.get(partition) ?? Infinity));
-    }
+  #committed({ member, partition, offset }: Place, line: string): void {
+    const isLate = !this.#owned.get(member)?.has(partition);
+    if (isLate && !this.#mayGoBack) this.#fault("committed by another than its owner", line);
     this.#acknowledged.set(partition, offset);
   }
 

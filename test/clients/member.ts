@@ -41,9 +41,11 @@ class Work {
       this.#next.set(partition, Math.max(committed, this.#next.get(partition) ?? 0));
       this.#sure.add(partition);
     }
-    const next = this.#next.get(partition) as number;
+    let next = this.#next.get(partition) as number;
     if (!this.owned.includes(partition) || offset < next) return;
-    if (offset > next) throw new Error(`${partition}: ${offset} came where ${next} was expected`);
+    // a commit by who had it before may have come late
+    if (offset > next) next = Math.max(next, await this.#committedOf(partition));
+    if (offset !== next) throw new Error(`${partition}: ${offset} came, ${next} was expected`);
     ledger.line("record", partition, offset, key, value);
     this.#next.set(partition, next + 1);
     this.#toCommit.set(partition, next + 1);
@@ -80,6 +82,8 @@ async function runKafkajs(): Promise<void> {
     rebalanceTimeout: 10_000,
     heartbeatInterval: 300,
     maxWaitTimeInMs: 100,
+    // what its generation is refused for, it tries again so often before it joins anew
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 5 },
   });
   let isGenerationKnown = true;
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
@@ -94,16 +98,16 @@ async function runKafkajs(): Promise<void> {
   await consumer.subscribe({ topic, fromBeginning: true });
   await consumer.run({
     autoCommit: false,
-    eachBatch: async ({ batch, heartbeat, isRunning, isStale }) => {
+    // consumer.commitOffsets would say nothing when it stops, and try again whatever the error
+    eachBatch: async ({ batch, commitOffsetsIfNecessary, heartbeat, isRunning, isStale }) => {
       for (const { offset, key, value } of batch.messages) {
         if (!isRunning() || isStale()) break;
         await work.process(batch.partition, Number(offset), String(key), String(value));
       }
-      await work.commit((offsets) =>
-        consumer.commitOffsets(
-          offsets.map(([partition, offset]) => ({ topic, partition, offset: String(offset) })),
-        ),
-      );
+      await work.commit((offsets) => {
+        const partitions = offsets.map(([partition, next]) => ({ partition, offset: `${next}` }));
+        return commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+      });
       await heartbeat();
     },
   });
@@ -128,7 +132,11 @@ async function runPlatformatic(): Promise<void> {
     const committed = await consumer.listCommittedOffsets(wanted);
     return Number(committed.get(topic)?.[partition] ?? 0);
   });
+  // a commit that met a rebalance would be sent again after it, whoever owns the partition then
+  let isRebalancing = false;
+  consumer.on("consumer:group:rebalance", () => (isRebalancing = true));
   consumer.on("consumer:group:join", ({ generationId, assignments }) => {
+    isRebalancing = false;
     const partitions = (assignments ?? []).flatMap((a) => a.partitions);
     work.assigned(generationId ?? -1, partitions);
   });
@@ -147,7 +155,7 @@ async function runPlatformatic(): Promise<void> {
   for await (const { partition, offset, leaderEpoch, key, value } of stream) {
     if (stopping) continue;
     await work.process(partition, Number(offset), String(key), String(value));
-    if (++uncommitted < 50 && stream.readableLength > 0) continue;
+    if (isRebalancing || (++uncommitted < 50 && stream.readableLength > 0)) continue;
     uncommitted = 0;
     await work.commit((offsets) =>
       consumer.commit({
