@@ -98,7 +98,7 @@ export class LogReader {
 
   /**
    * What was found, as one piece. Ends before the first damaged batch; null when that is the first
-   * of all. A slice that was deleted since counts as damaged: find again.
+   * of all. Nothing of a slice that was deleted since: find again.
    */
   take({ slot, rows, bytes }: Found): Uint8Array | null {
     if (slot === null || bytes === 0) return new Uint8Array(0);
@@ -106,7 +106,7 @@ export class LogReader {
     try {
       env = this.#environment(slot);
     } catch (error) {
-      if (error instanceof MilepostError && error.code === "damaged") return null;
+      if (error instanceof MilepostError && error.code === "damaged") return this.#none(slot);
       throw error;
     }
     // the transaction that this thread read with last may be older than the rows
@@ -123,7 +123,7 @@ export class LogReader {
       if (!copyStored(env, stored, epochAt(slot.epochs, stored.base), out, length)) break;
       length += stored.length;
     }
-    if (length === 0) return null;
+    if (length === 0) return this.#none(slot);
     return length === bytes ? out : out.subarray(0, length);
   }
 
@@ -181,6 +181,13 @@ export class LogReader {
     }
     this.#writing.set(path, env);
     return env;
+  }
+
+  /** Why nothing can be taken: null for damage. */
+  #none({ path }: Slot): Uint8Array | null {
+    if (existsSync(path)) return null;
+    this.#forget(path);
+    return new Uint8Array(0);
   }
 
   #closeWriting(path: string): void {
