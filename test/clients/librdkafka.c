@@ -228,11 +228,13 @@ static void commitProcessed(const char *topic) {
     for (int i = 0; i < offsets->cnt; i++)
       dprintf(ledger, "%s committing %d %" PRId64 "\n", memberName, offsets->elems[i].partition,
           offsets->elems[i].offset);
-    rd_kafka_commit(client, offsets, 0);
-    for (int i = 0; i < offsets->cnt; i++)
+    rd_kafka_resp_err_t failed = rd_kafka_commit(client, offsets, 0);
+    for (int i = 0; i < offsets->cnt; i++) {
+      rd_kafka_resp_err_t error = failed ? failed : offsets->elems[i].err;
       dprintf(ledger, "%s %s %d %" PRId64 "\n", memberName,
-          offsets->elems[i].err ? rd_kafka_err2name(offsets->elems[i].err) : "committed",
-          offsets->elems[i].partition, offsets->elems[i].offset);
+          error ? rd_kafka_err2name(error) : "committed", offsets->elems[i].partition,
+          offsets->elems[i].offset);
+    }
   }
   rd_kafka_topic_partition_list_destroy(offsets);
 }
