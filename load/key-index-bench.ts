@@ -33,8 +33,9 @@ const perBatch = Number(options.records);
 const partitions = Number(options.partitions);
 const topic = "positions";
 const mb = 1024 * 1024;
-const LOOK_UPS = 200;
+const LOOK_UPS = 50;
 const CALL_BYTES = mb;
+const OPEN_BYTES = 160 * mb;
 
 const builder = new BatchBuilder();
 const ids = Array.from({ length: drivers }, (_, i) => `drv-${String(i).padStart(6, "0")}`);
@@ -55,13 +56,14 @@ try {
     "max.message.bytes": String(16 * mb),
   });
   for (let n = 1; n <= slices; n++) {
-    fill(store, n);
+    // the last one is learnt while it fills, as in a node that keeps up
+    fill(store, n, n === slices);
     sealing(store);
   }
   print("file", sizes());
   lookUps(store, "sealed slices", store.describe(topic)[0].end);
   const sealedEnd = store.describe(topic)[0].end;
-  for (let i = 0; i < 400 || store.metrics().slices === slices; i++) appendRound(store);
+  while (store.topic(topic).open.bytes < OPEN_BYTES) appendRound(store);
   lookUps(store, "open slice, not learnt", Infinity, sealedEnd);
   learn(store);
   lookUps(store, "open slice, learnt", Infinity, sealedEnd);
@@ -70,14 +72,20 @@ try {
   rmSync(dir, { recursive: true });
 }
 
-/** Appends until the slice before is complete. */
-function fill(store: LogStore, until: number): void {
+/** Appends until a slice is complete. */
+function fill(store: LogStore, until: number, learning: boolean): void {
   const bytes = (): number => store.metrics().topics[0].bytes;
   const before = bytes();
   const began = process.cpuUsage();
-  while (store.metrics().slices <= until) appendRound(store);
+  while (store.metrics().slices <= until) {
+    appendRound(store);
+    if (learning) store.tick(ts);
+  }
   const grown = (bytes() - before) / mb;
-  print("append", { MB: Math.round(grown), "CPU ms/MB": round(cpuMs(began) / grown) });
+  print(learning ? "append and learn" : "append", {
+    MB: Math.round(grown),
+    "CPU ms/MB": round(cpuMs(began) / grown),
+  });
 }
 
 function appendRound(store: LogStore): void {
@@ -111,10 +119,12 @@ function sealing(store: LogStore): void {
   });
 }
 
+/** What the open slice holds; a tick takes a few milliseconds. */
 function learn(store: LogStore): void {
   const began = process.cpuUsage();
-  for (let i = 0; i < 400; i++) store.tick(ts);
-  print("learn", { "CPU ms": Math.round(cpuMs(began)) });
+  for (let i = 0; i < 1000; i++) store.tick(ts);
+  const size = store.topic(topic).open.bytes / mb;
+  print("learn", { MB: Math.round(size), "CPU ms/MB": round(cpuMs(began) / size) });
 }
 
 function lookUps(store: LogStore, what: string, to: number, from = 0): void {
@@ -122,8 +132,7 @@ function lookUps(store: LogStore, what: string, to: number, from = 0): void {
   const began = process.cpuUsage();
   let batches = 0;
   let bytes = 0;
-  const count = from === 0 ? LOOK_UPS : LOOK_UPS / 10;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < LOOK_UPS; i++) {
     const driver = Math.floor(random() * drivers);
     const started = performance.now();
     const partition = driver % partitions;
@@ -141,10 +150,10 @@ function lookUps(store: LogStore, what: string, to: number, from = 0): void {
   }
   times.sort((a, b) => a - b);
   print(`look-up, ${what}`, {
-    "CPU ms": round(cpuMs(began) / count),
+    "CPU ms": round(cpuMs(began) / LOOK_UPS),
     "p50 ms": round(times[times.length >> 1]),
-    batches: Math.round(batches / count),
-    MB: round(bytes / count / mb),
+    batches: Math.round(batches / LOOK_UPS),
+    MB: round(bytes / LOOK_UPS / mb),
   });
 }
 
