@@ -20,6 +20,7 @@ export type KeyedBatches = {
   /** Where to go on; nothing is left when that is the range's end or the high watermark. */
   next: number;
   highWatermark: number;
+  /** Of the partition: retention may have taken what lay below while this was read. */
   start: number;
 };
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { setCrc, setU32 } from "../../src/batch/header.ts";
 import { ATTRIBUTES, BATCH_LENGTH, HEADER_BYTES, LENGTH_OVERHEAD } from "../../src/batch/layout.ts";
+import { recordsOf } from "../../src/batch/records.ts";
 import { verifyDirectory } from "../../src/log/verify.ts";
 import {
   appendOne,
@@ -25,6 +26,7 @@ import {
   padding,
   readKey,
 } from "./keyed.ts";
+import { startLog } from "./log-thread.ts";
 
 function gzipped(batch: Uint8Array): Uint8Array {
   const records = gzipSync(batch.subarray(HEADER_BYTES));
@@ -186,4 +188,30 @@ test("slices from before the index are read whole, later ones are not", () => {
   expect(both.batches.length).toBeLessThan(60);
   store.close();
   expect(verifyDirectory(dir)).toEqual([]);
+});
+
+test("another thread looks keys up while others write, and slices are sealed", async () => {
+  const log = await (await startLog(newDirectory())).port();
+  await log.call("createTopic", "t", 1, keyed);
+  const read = async (to: number): Promise<number[]> => {
+    const found: number[] = [];
+    for (let at = 0; at < to;) {
+      const key = new Uint8Array(Buffer.from("k1"));
+      const { batches, next } = await log.call("batchesOf", "t", 0, key, at, Infinity, 20_000);
+      for (const batch of batches) {
+        for (const r of recordsOf(batch)) if (text(r.key) === "k1") found.push(r.offset);
+      }
+      at = next;
+    }
+    return found;
+  };
+  for (let i = 0; i < 200; i++) {
+    await log.append("t", [
+      { key: Buffer.from(`k${i % 4}`), value: Buffer.from(padding), partition: 0 },
+    ]);
+    const expected = Array.from({ length: Math.floor((i + 3) / 4) }, (_, n) => 1 + 4 * n);
+    if (i % 9 === 0) expect(await read(i + 1)).toEqual(expected);
+  }
+  await log.call("deleteTopic", "t");
+  await expect(read(1)).rejects.toThrow("no such topic");
 });
