@@ -66,11 +66,16 @@ export class Connection {
   #activeMs: number;
 
   constructor(socket: Socket, host: Host, advertised: Peer["advertised"]) {
-    const { now } = host.services;
+    const { now, buffers } = host.services;
     this.#socket = socket;
     this.#host = host;
     this.#activeMs = now();
-    this.#outgoing = new Outgoing(socket, now, (bytes) => this.#sent(bytes));
+    this.#outgoing = new Outgoing(
+      socket,
+      now,
+      (bytes) => this.#sent(bytes),
+      (piece) => buffers.giveBack(piece),
+    );
     this.#peer = {
       host: plainAddress(socket.remoteAddress ?? ""),
       advertised,

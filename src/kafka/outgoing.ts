@@ -11,18 +11,28 @@ export class Outgoing {
   readonly #now: () => number;
   /** Bytes have left, or failed to. */
   readonly #onProgress: (bytes: number) => void;
+  /** Nobody uses this piece any more. */
+  readonly #onSent: (piece: Uint8Array) => void;
   #pieces: Uint8Array[] = [];
   #next = 0;
   #writing = 0;
+  /** Pieces that end with what the socket has. */
+  #ending: Uint8Array[] = [];
   /** Bytes that the kernel has not taken. */
   unsent = 0;
   /** When some of them last left, or the first of them came. */
   progressMs = 0;
 
-  constructor(socket: Socket, now: () => number, onProgress: (bytes: number) => void) {
+  constructor(
+    socket: Socket,
+    now: () => number,
+    onProgress: (bytes: number) => void,
+    onSent: (piece: Uint8Array) => void,
+  ) {
     this.#socket = socket;
     this.#now = now;
     this.#onProgress = onProgress;
+    this.#onSent = onSent;
   }
 
   /** The pieces stay as they are until they are sent. */
@@ -48,8 +58,12 @@ export class Outgoing {
       const piece = this.#pieces[this.#next];
       const room = WRITE_BYTES - this.#writing;
       chosen.push(piece.subarray(0, room));
-      if (piece.length <= room) this.#next++;
-      else this.#pieces[this.#next] = piece.subarray(room);
+      if (piece.length <= room) {
+        this.#next++;
+        this.#ending.push(piece);
+      } else {
+        this.#pieces[this.#next] = piece.subarray(room);
+      }
       this.#writing += Math.min(room, piece.length);
     }
     if (this.#next === this.#pieces.length) {
@@ -67,6 +81,8 @@ export class Outgoing {
     const bytes = this.#writing;
     this.#writing = 0;
     if (this.#socket.destroyed) return;
+    for (const piece of this.#ending) this.#onSent(piece);
+    this.#ending = [];
     this.unsent -= bytes;
     this.progressMs = this.#now();
     this.#write();

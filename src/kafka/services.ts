@@ -1,5 +1,6 @@
 /** What handlers lean on. */
 import type { GroupCoordinator } from "../groups/coordinator.ts";
+import type { BufferPool } from "../lib/buffer-pool.ts";
 import type { LogPort } from "../log/client.ts";
 import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
@@ -12,6 +13,8 @@ export type Services = {
   readonly log: LogPort;
   readonly reader: LogReader;
   readonly waits: Waits;
+  /** What an answer was read into comes back here once it is sent. */
+  readonly buffers: BufferPool;
   readonly groups: GroupCoordinator;
   readonly registry: Registry;
   /** A line for the operator. */

@@ -6,6 +6,7 @@
  *     find(reads)  →  how much there is, nothing copied      →  take(found)  →  the bytes
  */
 import { existsSync } from "node:fs";
+import type { BufferPool } from "../lib/buffer-pool.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { LogPort } from "./client.ts";
@@ -100,7 +101,7 @@ export class LogReader {
    * What was found, as one piece. Ends before the first damaged batch; null when that is the first
    * of all. Nothing of a slice that was deleted since: find again.
    */
-  take({ slot, rows, bytes }: Found): Uint8Array | null {
+  take({ slot, rows, bytes }: Found, buffers?: BufferPool): Uint8Array | null {
     if (slot === null || bytes === 0) return new Uint8Array(0);
     let env: Environment;
     try {
@@ -111,7 +112,7 @@ export class LogReader {
     }
     // the transaction that this thread read with last may be older than the rows
     env.resetReadTxn();
-    const out = Buffer.allocUnsafe(bytes);
+    const out = buffers?.take(bytes) ?? Buffer.allocUnsafe(bytes);
     let length = 0;
     for (let at = 0; at < rows.length; at += ROW) {
       stored.base = rows[at + BASE];

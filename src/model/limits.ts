@@ -124,6 +124,8 @@ export const limits = {
   kafkaIdleMsMax: 600_000,
   /** Of one answer, whatever the client allows; a frozen reader holds one. */
   kafkaFetchBytesMax: 8 * 1024 * 1024,
+  /** Kept for the answers to come: four of the largest. */
+  kafkaFreeBytesMax: 32 * 1024 * 1024,
   /** Look-ups of one request with the log thread at once. */
   kafkaLookupsAtOnce: 64,
   /** A fetch waits no longer, whatever it says. */

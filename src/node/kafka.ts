@@ -9,6 +9,7 @@ import { handlers } from "../kafka/apis.ts";
 import { KafkaServer } from "../kafka/server.ts";
 import type { Services } from "../kafka/services.ts";
 import { Waits } from "../kafka/waits.ts";
+import { BufferPool } from "../lib/buffer-pool.ts";
 import { LogPort } from "../log/client.ts";
 import { LogReader } from "../log/reader.ts";
 import { watchThread } from "../metrics/process.ts";
@@ -53,6 +54,7 @@ const services: Services = {
   log,
   reader: new LogReader(log),
   waits: new Waits(log),
+  buffers: new BufferPool(limits.kafkaFreeBytesMax),
   groups,
   registry,
   report,

@@ -34,6 +34,16 @@ beforeAll(async () => {
   }
   appendOne(store, "trips", 1, batchOf([{ key: "k", value: "x".repeat(500_000) }]), Date.now());
   store.createTopic("empty", 1, {});
+  store.createTopic("large", 4, { "max.message.bytes": `${8 * MIB}` });
+  for (let p = 0; p < 4; p++) {
+    appendOne(
+      store,
+      "large",
+      p,
+      batchOf([{ key: "k", value: `${p}`.repeat(4 * MIB) }]),
+      Date.now(),
+    );
+  }
   store.close();
   gateway = await startGateway({ dataDir: dir });
   client = await WireClient.open(gateway.ports.kafka);
@@ -161,6 +171,31 @@ describe("errors answer at once and beside the others", () => {
     const [once, ...more] = await fetched(ask("trips", [{ offset: 0 }, { offset: 50 }]));
     expect(ranges(once.records)[0]).toEqual([50, 59]);
     expect(more).toEqual([]);
+  });
+
+  test("answers to many at once are each their own, also to those who read late", async () => {
+    const { kafka } = gateway.ports;
+    const clients = await Promise.all([1, 2, 3, 4].map(() => WireClient.open(kafka)));
+    const [late, ...others] = clients;
+    late.socket.pause();
+    for (const one of clients) {
+      for (const partition of [0, 1, 2, 3]) {
+        one.send(fetchApi, 11, ask("large", [{ offset: 0, partition }]));
+      }
+    }
+    const read = async (one: WireClient): Promise<void> => {
+      for (const partition of [0, 1, 2, 3]) {
+        const answer = await one.answer(fetchApi, 11);
+        const [{ records }] = answer?.responses[0].partitions ?? [];
+        const [{ value }] = [...recordsOf(records as Uint8Array)];
+        const expected = Buffer.alloc(4 * MIB, `${partition}`);
+        expect(value !== null && expected.equals(value)).toBe(true);
+      }
+    };
+    await Promise.all(others.map(read));
+    late.socket.resume();
+    await read(late);
+    for (const one of clients) one.close();
   });
 
   test("a session that nobody keeps; without one the answer says id 0", async () => {

@@ -6,6 +6,7 @@ import type { Handler } from "../../src/kafka/handler.ts";
 import { apiVersionsHandler } from "../../src/kafka/handlers/18-api-versions.ts";
 import { KafkaServer, type KafkaServerOptions } from "../../src/kafka/server.ts";
 import type { Services } from "../../src/kafka/services.ts";
+import { BufferPool } from "../../src/lib/buffer-pool.ts";
 import { Registry } from "../../src/metrics/registry.ts";
 
 import { WireClient } from "./wire-client.ts";
@@ -64,6 +65,7 @@ export async function openPort(
   // what else services hold, these APIs do not ask for
   const services = {
     registry,
+    buffers: new BufferPool(0),
     report: (line: string) => lines.push(line),
     now: () => clock.now,
   } as unknown as Services;

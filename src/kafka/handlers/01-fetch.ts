@@ -109,7 +109,7 @@ function answer({ services }: Context, { asked, error, found }: Item): Partition
   let records: Uint8Array = NO_RECORDS;
   if (found !== null && found.error !== null) errorCode = kafkaCode(found.error);
   if (found !== null && found.bytes > 0) {
-    const taken = services.reader.take(found);
+    const taken = services.reader.take(found, services.buffers);
     if (taken === null) errorCode = E.CORRUPT_MESSAGE;
     else records = taken;
   }
