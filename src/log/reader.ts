@@ -28,7 +28,7 @@ import {
   type Slot,
 } from "./located.ts";
 import { locateInTable } from "./slice-table.ts";
-import { copyStored } from "./stored-batch.ts";
+import { copyStored, valueOf } from "./stored-batch.ts";
 
 /** How often a slice may go away while somebody is about to read it. */
 const TRIES = 3;
@@ -47,6 +47,9 @@ export type Found = {
 /** Behind what was found, which is something. */
 export const nextOffset = ({ rows }: Found): number => rows[rows.length - ROW + LAST] + 1;
 
+/** Between a look and the take that follows it, far fewer slices go. */
+const GONE_KEPT = 4096;
+
 const NO_ROWS: Rows = new Float64Array(0);
 
 export class LogReader {
@@ -54,10 +57,19 @@ export class LogReader {
   readonly #sealed = new Environments(limits.readerSealedOpenMax);
   /** The one used last stands last. */
   readonly #writing = new Map<string, Environment>();
+  /** Slices that are deleted, or about to be: opened again, one would stay open for nobody. */
+  readonly #gone = new Set<string>();
 
   constructor(log: LogPort) {
     this.#log = log;
-    log.onForgotten((path) => this.#forget(path));
+    log.onForgotten((path) => {
+      this.#gone.add(path);
+      for (const oldest of this.#gone) {
+        if (this.#gone.size <= GONE_KEPT) break;
+        this.#gone.delete(oldest);
+      }
+      this.#forget(path);
+    });
   }
 
   /**
@@ -102,7 +114,7 @@ export class LogReader {
    * of all. Nothing of a slice that was deleted since: find again.
    */
   take({ slot, rows, bytes }: Found, buffers?: BufferPool): Uint8Array | null {
-    if (slot === null || bytes === 0) return new Uint8Array(0);
+    if (slot === null || bytes === 0 || this.#gone.has(slot.path)) return new Uint8Array(0);
     let env: Environment;
     try {
       env = this.#environment(slot);
@@ -114,14 +126,18 @@ export class LogReader {
     env.resetReadTxn();
     const out = buffers?.take(bytes) ?? Buffer.allocUnsafe(bytes);
     let length = 0;
+    let value: Uint8Array | undefined;
     for (let at = 0; at < rows.length; at += ROW) {
+      const [commit, number] = [rows[at + COMMIT], rows[at + VALUE]];
+      const isNext = at === 0 || commit !== stored.commit || number !== stored.value;
       stored.base = rows[at + BASE];
       stored.last = rows[at + LAST];
-      stored.commit = rows[at + COMMIT];
-      stored.value = rows[at + VALUE];
+      stored.commit = commit;
+      stored.value = number;
       stored.position = rows[at + POSITION];
       stored.length = rows[at + LENGTH];
-      if (!copyStored(env, stored, epochAt(slot.epochs, stored.base), out, length)) break;
+      if (isNext) value = valueOf(env, stored);
+      if (!copyStored(value, stored, epochAt(slot.epochs, stored.base), out, length)) break;
       length += stored.length;
     }
     if (length === 0) return this.#none(slot);
@@ -142,7 +158,8 @@ export class LogReader {
       return { ...located, slot, rows: slot.rows, bytes: rowsBytes(slot.rows) };
     try {
       this.#closeWriting(slot.path);
-      while (!this.#sealed.prepare(slot.path)) await turn();
+      while (!this.#gone.has(slot.path) && !this.#sealed.prepare(slot.path)) await turn();
+      if (this.#gone.has(slot.path)) return read.offset;
       const env = this.#sealed.get(slot.path);
       env.resetReadTxn();
       const { path, at, until, compacted } = slot;

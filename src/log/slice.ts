@@ -32,7 +32,7 @@ import {
 import { PartitionIndex } from "./slice-index.ts";
 import { SliceKeys } from "./slice-keys.ts";
 import { locateInTable, type Place } from "./slice-table.ts";
-import { copyStored, type StoredBatch } from "./stored-batch.ts";
+import { copyStored, type StoredBatch, valueOf } from "./stored-batch.ts";
 import type { AppendBatch } from "./types.ts";
 
 export class Slice {
@@ -176,7 +176,8 @@ export class Slice {
       position: index.position[row],
       length,
     };
-    return copyStored(this.environment, stored, epoch, batch, 0) ? batch : null;
+    const value = valueOf(this.environment, stored);
+    return copyStored(value, stored, epoch, batch, 0) ? batch : null;
   }
 
   putHeaders(from: number, headers: PartitionHeader[]): void {

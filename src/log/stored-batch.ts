@@ -18,19 +18,23 @@ export type StoredBatch = {
   length: number;
 };
 
+/** What the batch lies in, with others; it holds until lmdb reads again. */
+export function valueOf(env: Environment, { commit, value }: StoredBatch): Uint8Array | undefined {
+  return env.getBinaryFast(valueKey(commit, value, scratchKey));
+}
+
 /**
- * Copies a batch out of its slice and checks it: CRC, base offset, length and epoch. False when it
- * is damaged. `epoch` is the leader epoch that held at its base offset.
+ * Copies a batch out of `valueOf` it and checks it: CRC, base offset, length and epoch. False when
+ * it is damaged. `epoch` is the leader epoch that held at its base offset.
  */
 export function copyStored(
-  env: Environment,
+  value: Uint8Array | undefined,
   stored: StoredBatch,
   epoch: number,
   target: Uint8Array,
   at: number,
 ): boolean {
   const { position, length } = stored;
-  const value = env.getBinaryFast(valueKey(stored.commit, stored.value, scratchKey));
   if (value === undefined) return false;
   // `length` of what lmdb returns is right, its byteLength is not
   if (position + length > value.length) return false;
