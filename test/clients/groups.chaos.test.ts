@@ -14,7 +14,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { startGateway, type Gateway } from "../harness/gateway.ts";
 import { missing } from "../setup/parts.ts";
 import { kafkajs } from "./kafkajs.ts";
-import { Ledger } from "./ledger.ts";
+import { GAVE_UP, Ledger } from "./ledger.ts";
 import { build, Librdkafka } from "./librdkafka.ts";
 import { options } from "./platformatic.ts";
 
@@ -44,14 +44,17 @@ let admin: Admin;
 let producer: Producer;
 const left: string[] = [];
 
-/** A process; one that ends unasked is told of in `left`. */
+/** A process. */
 class Member {
   readonly name: string;
+  /** Unasked: with its exit code, and what it said. */
+  onEnd: (code: number | null, stderr: string) => void = () => {};
   readonly #end: (signal: NodeJS.Signals) => Promise<number | null>;
   #asked = false;
 
   constructor(group: string, client: Client, name: string, ledger: string) {
     this.name = name;
+
     let ended: Promise<number | null>;
     let stderr: () => string;
     if (client === "kafkajs" || client === "platformatic") {
@@ -78,7 +81,7 @@ class Member {
       this.#end = (signal) => process.end(signal);
     }
     void ended.then((code) => {
-      if (!this.#asked) left.push(`${name} ended with ${code}: ${stderr().slice(-2000)}`);
+      if (!this.#asked) this.onEnd(code, stderr());
     });
   }
 
@@ -104,10 +107,15 @@ class Group {
     this.ledger = new Ledger(this.#path, this.mayGoBack);
   }
 
-  start(): void {
-    const client = this.clients[this.#started % this.clients.length];
+  start(client = this.clients[this.#started % this.clients.length]): void {
     const name = `${this.name}-${++this.#started}`;
-    this.members.push(new Member(this.name, client, name, this.#path));
+    const member = new Member(this.name, client, name, this.#path);
+    this.members.push(member);
+    member.onEnd = (code, stderr) => {
+      if (code !== GAVE_UP) left.push(`${name} ended with ${code}: ${stderr.slice(-2000)}`);
+      this.members.splice(this.members.indexOf(member), 1);
+      this.start(client);
+    };
   }
 
   /** The longest-serving goes. */
@@ -182,11 +190,27 @@ async function produce(): Promise<void> {
   }
 }
 
+let killing = false;
+function watchGateway(): void {
+  void gateway.ended().then((code) => {
+    if (!killing) left.push(`the gateway ended with ${code}: ${gateway.stderr()}`);
+  });
+}
+
+async function killGateway(): Promise<void> {
+  killing = true;
+  await gateway.kill();
+  killing = false;
+  await gateway.start();
+  watchGateway();
+}
+
 beforeAll(async () => {
   if (hasLibrdkafka) build();
   gateway = await startGateway();
+  watchGateway();
   address = `127.0.0.1:${gateway.ports.kafka}`;
-  const patient = { initialRetryTime: 50, maxRetryTime: 500, retries: 60 };
+  const patient = { initialRetryTime: 50, maxRetryTime: 500, retries: 10 };
   admin = kafkajs(address, { retry: patient }).admin();
   await admin.connect();
   await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }] });
@@ -194,6 +218,7 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   producing = false;
+  killing = true;
   await producer?.close(true);
   await admin?.disconnect();
   await gateway?.stop();
@@ -204,17 +229,15 @@ test("members and the gateway die, and no group loses, skips or mixes up anythin
   const all = Object.entries(groups).map(([name, clients]) => new Group(name, clients));
   const settled = async (): Promise<void> => {
     const unsettled = async (): Promise<(string | null)[]> => {
+      if (left.length > 0) return left;
       const told = await Promise.all(all.map((group) => group.unsettled()));
-      return [...left, ...told.filter((group) => group !== null)];
+      return told.filter((group) => group !== null);
     };
     await expect.poll(unsettled, patiently).toEqual([]);
     for (const group of all) await group.check();
   };
   const each = (act: (group: Group) => unknown): Promise<unknown> => Promise.all(all.map(act));
-  const killGateway = async (): Promise<void> => {
-    await gateway.kill();
-    await gateway.start();
-  };
+
   const history = produce();
   history.catch(() => {});
   try {

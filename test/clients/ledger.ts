@@ -10,6 +10,9 @@
  */
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 
+/** The exit code of a member whose client gave up, and says that it needs to be started anew. */
+export const GAVE_UP = 3;
+
 export class LedgerWriter {
   readonly #fd: number;
   readonly #name: string;

@@ -7,7 +7,7 @@
  */
 import { Consumer } from "@platformatic/kafka";
 import { kafkajs } from "./kafkajs.ts";
-import { LedgerWriter } from "./ledger.ts";
+import { GAVE_UP, LedgerWriter } from "./ledger.ts";
 import { options } from "./platformatic.ts";
 
 const [client, address, group, topic, path, name, instance] = process.argv.slice(2);
@@ -94,8 +94,11 @@ async function runKafkajs(): Promise<void> {
     if (!isGenerationKnown) ledger.line("generation", payload.groupGenerationId);
     isGenerationKnown = true;
   });
-  await consumer.connect();
-  await consumer.subscribe({ topic, fromBeginning: true });
+  // it gives up when the gateway is away for longer, or when it just looks for its coordinator
+  const giveUp = () => process.exit(GAVE_UP);
+  consumer.on(consumer.events.CRASH, ({ payload }) => void (payload.restart || giveUp()));
+  await consumer.connect().catch(giveUp);
+  await consumer.subscribe({ topic, fromBeginning: true }).catch(giveUp);
   await consumer.run({
     autoCommit: false,
     // consumer.commitOffsets would say nothing when it stops, and try again whatever the error
