@@ -53,47 +53,51 @@ function firstPlaces(records: Dumped[]): Map<string, number> {
   return places;
 }
 
-test.each(["flushed", "logged"])("kill -9 under load, --durability %s", async (durability) => {
-  const ledger = join(dir, `${durability}.ledger`);
-  const dataDir = join(dir, durability);
-  const args = ["--durability", durability, "--regions", "--workers", "2"];
-  let gateway = await startGateway({ args, dataDir });
-  const load = "--drivers 120 --hz 10 --seconds 14 --transport both --seed 7";
-  const report = fleet(gateway, ledger, load.split(" "));
-  for (let i = 0; i < 5; i++) {
-    await sleep(700 + Math.random() * 900);
-    await gateway.kill();
-    gateway = await startGateway({ args, dataDir, ports: gateway.ports });
-  }
-  const { sent, acked, unacked } = await report;
-  expect(await gateway.stop()).toBe(0);
-  expect(acked).toBeGreaterThan(1000);
-  expect(acked + unacked).toBe(sent);
-
-  const records = await dump(dataDir, "positions");
-  checkOffsets(records);
-  const places = firstPlaces(records);
-  const lines = readFileSync(ledger, "utf8").trimEnd().split("\n");
-  expect(lines.length).toBe(acked);
-  const last = new Map<string, { seq: number; place: number }>();
-  const missing: string[] = [];
-  const rows = lines.map((line) => JSON.parse(line) as { id: string; seq: number });
-  rows.sort((a, b) => a.seq - b.seq);
-  for (const { id, seq } of rows) {
-    const place = places.get(`${id}/${seq}`);
-    if (place === undefined) {
-      missing.push(`${id}/${seq}`);
-      continue;
+test.each(["flushed", "logged"])(
+  "kill -9 under load, --durability %s",
+  async (durability) => {
+    const ledger = join(dir, `${durability}.ledger`);
+    const dataDir = join(dir, durability);
+    const args = ["--durability", durability, "--regions", "--workers", "2"];
+    let gateway = await startGateway({ args, dataDir });
+    const load = "--drivers 120 --hz 10 --seconds 14 --transport both --seed 7";
+    const report = fleet(gateway, ledger, load.split(" "));
+    for (let i = 0; i < 5; i++) {
+      await sleep(700 + Math.random() * 900);
+      await gateway.kill();
+      gateway = await startGateway({ args, dataDir, ports: gateway.ports });
     }
-    const before = last.get(id);
-    if (before !== undefined && seq > before.seq) expect(place).toBeGreaterThan(before.place);
-    last.set(id, { seq, place });
-  }
-  expect(missing).toEqual([]);
+    const { sent, acked, unacked } = await report;
+    expect(await gateway.stop()).toBe(0);
+    expect(acked).toBeGreaterThan(1000);
+    expect(acked + unacked).toBe(sent);
 
-  // and each is in the topic keyed by region, too
-  const byCell = await dump(dataDir, "positions-by-cell");
-  checkOffsets(byCell);
-  const cells = firstPlaces(byCell);
-  expect(rows.filter(({ id, seq }) => !cells.has(`${id}/${seq}`))).toEqual([]);
-});
+    const records = await dump(dataDir, "positions");
+    checkOffsets(records);
+    const places = firstPlaces(records);
+    const lines = readFileSync(ledger, "utf8").trimEnd().split("\n");
+    expect(lines.length).toBe(acked);
+    const last = new Map<string, { seq: number; place: number }>();
+    const missing: string[] = [];
+    const rows = lines.map((line) => JSON.parse(line) as { id: string; seq: number });
+    rows.sort((a, b) => a.seq - b.seq);
+    for (const { id, seq } of rows) {
+      const place = places.get(`${id}/${seq}`);
+      if (place === undefined) {
+        missing.push(`${id}/${seq}`);
+        continue;
+      }
+      const before = last.get(id);
+      if (before !== undefined && seq > before.seq) expect(place).toBeGreaterThan(before.place);
+      last.set(id, { seq, place });
+    }
+    expect(missing).toEqual([]);
+
+    // and each is in the topic keyed by region, too
+    const byCell = await dump(dataDir, "positions-by-cell");
+    checkOffsets(byCell);
+    const cells = firstPlaces(byCell);
+    expect(rows.filter(({ id, seq }) => !cells.has(`${id}/${seq}`))).toEqual([]);
+  },
+  120_000,
+);

@@ -20,7 +20,7 @@ import { options } from "./platformatic.ts";
 
 const PARTITIONS = 8;
 const topic = "history";
-const patiently = { timeout: 60_000, interval: 100 };
+const patiently = { timeout: 150_000, interval: 100 };
 const folder = mkdtempSync(join(tmpdir(), "milepost-churn-"));
 const program = new URL("member.ts", import.meta.url).pathname;
 const hasLibrdkafka = !missing("librdkafka");
@@ -278,4 +278,4 @@ test("members and the gateway die, and no group loses, skips or mixes up anythin
     producing = false;
     await each((group) => Promise.all(group.members.map((member) => member.end("SIGKILL"))));
   }
-}, 240_000);
+}, 400_000);
