@@ -8,7 +8,7 @@ import {
   type Producer,
   type ProducerConfig,
 } from "kafkajs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   fresh,
   isKafka,
@@ -32,8 +32,9 @@ beforeAll(async () => {
   impatient = kafkajs(broker.address, { retry: { retries: 0 } }).admin();
   await Promise.all([admin.connect(), impatient.connect()]);
 });
+afterEach(() => Promise.all(open.splice(0).map((client) => client.disconnect())));
 afterAll(async () => {
-  await Promise.all([...open, admin, impatient].map((client) => client?.disconnect()));
+  await Promise.all([admin, impatient].map((client) => client?.disconnect()));
   await broker?.stop();
 });
 

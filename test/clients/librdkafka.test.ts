@@ -1,5 +1,5 @@
 /** librdkafka, unchanged, as apt brings it, through its C API. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { howToAdd, missing, parts } from "../setup/parts.ts";
 import { fresh, isKafka, ownPartition, startBroker, text, type Broker } from "./broker.ts";
 import { build, closeAll, Librdkafka, type Place } from "./librdkafka.ts";
@@ -13,12 +13,12 @@ beforeAll(async () => {
   if (absent) return;
   build();
   broker = await startBroker();
-  admin = new Librdkafka("producer", broker.address);
 }, 60_000);
-afterAll(async () => {
-  await closeAll();
-  await broker?.stop();
+beforeEach(() => {
+  if (!absent) admin = new Librdkafka("producer", broker.address);
 });
+afterEach(closeAll);
+afterAll(() => broker?.stop());
 
 const producer = (properties: Record<string, string | number | boolean> = {}): Librdkafka =>
   new Librdkafka("producer", broker.address, { "linger.ms": 1, ...murmur2, ...properties });
@@ -259,7 +259,9 @@ describe.skipIf(absent)(
 
       test("a static member that comes back is given what it had, and nobody notices", async () => {
         const [topic, group] = [await topicOf("static", 4), fresh("group")];
-        const named = (name: string): Librdkafka => consumer(group, { "group.instance.id": name });
+        const seldom = { "session.timeout.ms": 30_000 };
+        const named = (name: string): Librdkafka =>
+          consumer(group, { ...seldom, "group.instance.id": name });
         const [first, second] = [named("one"), named("two")];
         await first.must("subscribe", topic);
         await second.must("subscribe", topic);

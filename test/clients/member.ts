@@ -124,9 +124,9 @@ async function runPlatformatic(): Promise<void> {
     ...options(address),
     retries: 600,
     groupId: group,
-    ...(instance === undefined ? {} : { groupInstanceId: instance }),
-    sessionTimeout: 6000,
-    rebalanceTimeout: 10_000,
+    ...(instance === undefined
+      ? { sessionTimeout: 6000, rebalanceTimeout: 10_000 }
+      : { groupInstanceId: instance, sessionTimeout: 30_000, rebalanceTimeout: 30_000 }),
     heartbeatInterval: 300,
     maxWaitTime: 100,
   });

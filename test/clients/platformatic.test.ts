@@ -13,7 +13,11 @@ import {
   type MessagesStream,
   type ProducerOptions,
 } from "@platformatic/kafka";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import {
   fresh,
   isKafka,
@@ -23,6 +27,7 @@ import {
   type Broker,
   type ClientRecord,
 } from "./broker.ts";
+import { Ledger } from "./ledger.ts";
 import { asRecord, options } from "./platformatic.ts";
 
 type Stream = MessagesStream<Buffer, Buffer, Buffer, Buffer>;
@@ -31,6 +36,11 @@ type Consuming = Partial<ConsumerOptions<Buffer, Buffer, Buffer, Buffer>>;
 type Reads = Partial<ConsumeOptions<Buffer, Buffer, Buffer, Buffer>>;
 
 const patiently = { timeout: 20_000, interval: 20 };
+/** Long enough for a killed member to come back. */
+const seldom = { sessionTimeout: 30_000, rebalanceTimeout: 30_000 };
+const program = new URL("member.ts", import.meta.url).pathname;
+const folder = mkdtempSync(join(tmpdir(), "milepost-platformatic-"));
+const children: ChildProcess[] = [];
 const open: (Producer | Consumer)[] = [];
 let broker: Broker;
 let admin: Admin;
@@ -38,10 +48,14 @@ beforeAll(async () => {
   broker = await startBroker();
   admin = new Admin(options(broker.address));
 });
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill("SIGKILL");
+  await Promise.all(open.splice(0).map((client) => client.close(true)));
+});
 afterAll(async () => {
-  await Promise.all(open.map((client) => client.close(true)));
   await admin?.close();
   await broker?.stop();
+  rmSync(folder, { recursive: true, force: true });
 });
 
 async function topicOf(name: string, partitions: number): Promise<string> {
@@ -265,17 +279,27 @@ describe("the consumer", () => {
 
   test("a static member that comes back within its time changes nothing", async () => {
     const [topic, group] = [await topicOf("static", 4), fresh("group")];
-    const named = (name: string) => consumer(group, { groupInstanceId: name });
-    const first = await read(named("one"), topic);
-    const second = await read(named("two"), topic);
+    const first = consumer(group, { ...seldom, groupInstanceId: "one" });
+    await read(first, topic);
+    const path = join(folder, "static");
+    writeFileSync(path, "");
+    const start = (name: string) => {
+      const words = ["platformatic", broker.address, group, topic, path, name, "two"];
+      const child = spawn(process.execPath, [program, ...words], { stdio: "ignore" });
+      children.push(child);
+      return child;
+    };
+    const ownedBy = (name: string) => new Ledger(path).update().owned(name);
+    const killed = start("killed");
     await expect
-      .poll(() => [owned(first.member).length, owned(second.member).length], patiently)
+      .poll(() => [owned(first).length, ownedBy("killed").length], patiently)
       .toEqual([2, 2]);
-    const generation = first.member.generationId;
-    const had = owned(second.member);
-    const again = await read(named("two"), topic);
-    await expect.poll(() => owned(again.member), patiently).toEqual(had);
-    expect(again.member.generationId).toBe(generation);
+    const { generationId } = first;
+    killed.kill("SIGKILL");
+    start("again");
+    await expect.poll(() => ownedBy("again"), patiently).toEqual(ownedBy("killed"));
+    expect(first.generationId).toBe(generationId);
+    expect(owned(first)).toHaveLength(2);
     const described = (await admin.describeGroups({ groups: [group] })).get(group);
     const instances = [...(described?.members.values() ?? [])].map((m) => m.groupInstanceId);
     expect(instances.sort()).toEqual(["one", "two"]);
