@@ -30,7 +30,7 @@ export class BufferPool {
     return new Uint8Array(buffer, 0, length);
   }
 
-  /** What was lent, or a part of it, and is used by nobody any more; anything else is left alone. */
+  /** What was lent, or a part of it, and nobody uses any more; anything else is left alone. */
   giveBack({ buffer }: Uint8Array): void {
     if (!this.#lent.delete(buffer)) return;
     const size = buffer.byteLength;
