@@ -8,7 +8,6 @@ export function serveFlag(field: keyof ServeOptions): Option {
   const value = option.value.startsWith("[") ? option.value : `<${option.value}>`;
   const fallback = option.defaultText ?? String(option.default);
   const made = new Option(`--${option.name} ${value}`, `${option.help} (default: ${fallback})`);
-  if (option.inert) made.hideHelp();
   if (option.many) made.argParser((text, before?: string[]) => [...(before ?? []), text]);
   return made;
 }

@@ -82,6 +82,11 @@ export class CanonicalScanner {
   ts = 0.5;
   lat = 0.5;
   lon = 0.5;
+  /** What follows `lon`, up to the closing brace. */
+  restStart = 0;
+  /** The characters of `trip`, within its quotes; -1: there is none. */
+  tripStart = -1;
+  tripEnd = -1;
   #number = 0.5;
   #unknown = 0;
   readonly #unknownKeys = new Int32Array(UNKNOWN_MAX * 2);
@@ -108,6 +113,8 @@ export class CanonicalScanner {
     if (p === 0 || !(lon >= -lonMax && lon <= lonMax)) return false;
     this.lat = lat;
     this.lon = lon;
+    this.restStart = p;
+    this.tripStart = -1;
     return b[p] === CLOSE ? p === end - 1 : this.#optional(b, p, end);
   }
 
@@ -202,7 +209,9 @@ export class CanonicalScanner {
     if (p !== 0 && matches(b, p, literals.battery)) p = this.#inRange(b, p + 11, ranges.battery);
     if (p !== 0 && matches(b, p, literals.trip)) {
       p += 9;
+      this.tripStart = p;
       while (p < end && plain[b[p]] !== 0) p++;
+      this.tripEnd = p;
       if (p >= end || b[p++] !== QUOTE) return false;
     }
     if (p !== 0 && matches(b, p, literals.seq)) p = count(b, p + 7);

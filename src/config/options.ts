@@ -47,8 +47,6 @@ export type ServeOption<T> = {
   schema: z.ZodType<T>;
   /** The value of a flag or of the environment → as a file would hold it. */
   fromText: (text: string) => unknown;
-  /** Nothing listens to it in this version: accepted, and left out of the help. */
-  inert?: true;
   /** A relative path, resolved against the file that names it or the working directory. */
   path?: true;
   /** The flag may be repeated. */
@@ -148,7 +146,6 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     default: 8080,
     schema: port,
     fromText: integer,
-    inert: true,
   },
   kafkaPort: {
     name: "kafka-port",
@@ -200,12 +197,11 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
   live: {
     name: "live",
     value: "on|off",
-    help: "live tracking",
+    help: "live positions, for rider apps and the map",
     default: true,
     defaultText: "on",
     schema: onOff,
     fromText: toggle,
-    inert: true,
   },
   staleMs: {
     name: "stale",
@@ -220,12 +216,11 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
       return z.NEVER;
     }),
     fromText: asIs,
-    inert: true,
   },
   allowOrigin: {
     name: "allow-origin",
     value: "ORIGIN",
-    help: "web pages of this origin may send pings; may be repeated",
+    help: "web pages of this origin may follow drivers and send pings; may be repeated",
     default: [],
     defaultText: "none",
     schema: z

@@ -3,7 +3,7 @@ import type { Admission } from "./admission.ts";
 import { uws, type UWS } from "../lib/uws.ts";
 import type { Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
-import { foreignOrigin, parseQuery, readHead, type Head } from "./http-guard.ts";
+import { foreignOrigin, parseQuery, readHead, type Head } from "../lib/http-guard.ts";
 import { HttpIngest } from "./http.ts";
 import type { SocketData } from "./ingest-socket.ts";
 import type { Claims, Intake } from "./intake-types.ts";

@@ -1,6 +1,6 @@
 import type { UWS } from "../lib/uws.ts";
 import { errorTable, type ErrorCode } from "../model/errors.ts";
-import type { Head } from "./http-guard.ts";
+import type { Head } from "../lib/http-guard.ts";
 import type { Done, FrameResult, Intake } from "./intake-types.ts";
 import { retryAfterSeconds } from "./retry-after.ts";
 

@@ -2,7 +2,7 @@ import { Gathered } from "../lib/gathered.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Exchange } from "./exchange.ts";
-import type { Head } from "./http-guard.ts";
+import type { Head } from "../lib/http-guard.ts";
 import type { Intake } from "./intake-types.ts";
 
 /** Handed a whole body, which is valid only during the call. */

@@ -2,7 +2,7 @@ import { osmandJsonToPing, osmandToPing } from "../codec/osmand.ts";
 import { isDriverId } from "../codec/rewrite.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { answerWith, type Call } from "./exchange.ts";
-import { parseQuery } from "./http-guard.ts";
+import { parseQuery } from "../lib/http-guard.ts";
 import type { Source } from "./intake-types.ts";
 
 const OPEN_BRACE = 0x7b;

@@ -3,7 +3,7 @@ import type { Counter, Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { Exchange, type Call } from "./exchange.ts";
 import { HttpBodies } from "./http-bodies.ts";
-import { foreignOrigin, parseQuery, readHead, type Head } from "./http-guard.ts";
+import { foreignOrigin, parseQuery, readHead, type Head } from "../lib/http-guard.ts";
 import { takeIngest } from "./http-ingest.ts";
 import { takeOsmand } from "./http-osmand.ts";
 import { takeOwntracks } from "./http-owntracks.ts";

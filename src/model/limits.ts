@@ -173,6 +173,32 @@ export const limits = {
   /** Lag is given for so many partitions of groups; a scrape stays below a megabyte. */
   groupLagSeriesMax: 5000,
 
+  // --- live tracking ---
+  /** Drivers whose last position is known, some 160 B each; the longest silent give way. */
+  driversMax: 4_000_000,
+  /** Of the log, at once: a twentieth of a second of 100 000 pings a second. */
+  trackerReadBytes: 1024 * 1024,
+  /** After damage, or a slice that went away. */
+  trackerRetryMs: 1000,
+  /** Trips are named by whoever names them; as long as drivers' ids. */
+  tripIdBytesMax: 128,
+  /** Drivers in one box or cell: a snapshot of a megabyte or two, which a phone can still draw. */
+  boxDriversMax: 5000,
+  cellDriversMax: 20_000,
+  /** What riders missed who were away for a moment, of all drivers that are followed. */
+  historyBytes: 64 * 1024 * 1024,
+  /** A driver's history is kept so long after its last rider has gone, and for so many drivers. */
+  channelLeftMsMax: 120_000,
+  channelsLeftMax: 50_000,
+  /** For what a rider missed: then it begins anew with the newest. */
+  recoveryMsMax: 3000,
+  recoveryBytesMax: 20 * 1024 * 1024,
+  recoveriesAtOnce: 4,
+  /** Publications in one answer: an hour of a ping a second, and some. */
+  recoveredMax: 5000,
+  /** How many of a partition's records a look at a driver's history goes back. */
+  historyLookBack: 100_000,
+
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
   commitEveryMs: 2,

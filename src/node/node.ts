@@ -22,6 +22,7 @@ import { NodeBackend } from "./backend.ts";
 import { GroupsPort } from "./group-requests.ts";
 import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
 import type { FromKafka, KafkaOptions } from "./kafka.ts";
+import type { FromLive, LiveThreadOptions } from "./live.ts";
 import { lockDirectory } from "./lock.ts";
 import { probePort } from "./ports.ts";
 
@@ -51,6 +52,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
   const devicePort = await probePort("device", options.host, options.devicePort);
   const kafkaPort = await probePort("kafka", options.host, options.kafkaPort);
+  const httpPort = options.live ? await probePort("http", options.host, options.httpPort) : null;
   const adminPort = await probePort("admin", options.adminHost, options.adminPort);
 
   const report = (line: string): void => {
@@ -59,10 +61,11 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => (exit = resolve));
   let stopping = false;
-  const workers: Worker[] = [];
+  /** All but the log thread. */
+  const threads: Worker[] = [];
   // uWebSockets.js aborts a process that ends with its sockets open: they are closed first
   const fail = (): void => {
-    for (const worker of workers) worker.postMessage({ close: true } satisfies ToIngest);
+    for (const thread of threads) thread.postMessage({ close: true } satisfies ToIngest);
     setTimeout(exit, FAILED_CLOSE_MS, 1);
   };
   const watch = (name: string, worker: Worker): Worker => {
@@ -91,7 +94,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
     registry,
     report,
     ingestWill: (topic, payload) => {
-      workers[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
+      threads[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
     },
   });
   const claims = new ClaimRegistry((clientId) => broker.hasSession(clientId));
@@ -101,15 +104,19 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
       broker,
       claims,
     });
-    workers.push(watch(`ingest-${i}`, worker));
+    threads.push(watch(`ingest-${i}`, worker));
     await Promise.race([ready, threadFailed(exited)]);
   }
 
   const kafka = startKafka(options, kafkaPort, logThread, report);
-  watch("kafka", kafka.worker);
+  threads.push(watch("kafka", kafka.worker));
   await Promise.race([kafka.ready, threadFailed(exited)]);
 
-  const threads = [...workers, kafka.worker];
+  if (httpPort !== null) {
+    const live = startLive(options, httpPort, logThread, report);
+    threads.push(watch("live", live.worker));
+    await Promise.race([live.ready, threadFailed(exited)]);
+  }
   const groups = new GroupsPort(kafka.worker);
   const backend = new NodeBackend(log, broker, groups, () => snapshots(registry, threads), report);
   const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
@@ -118,7 +125,7 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
     node: NODE,
     mqtt: mqttPort,
     device: devicePort,
-    http: null,
+    http: httpPort,
     kafka: kafkaPort,
     admin: admin.port,
     cluster: null,
@@ -238,13 +245,33 @@ function startKafka(
     transferList: [log],
     name: "kafka",
   });
-  const ready = new Promise<void>((resolve) => {
-    worker.on("message", (m: FromKafka) => {
+  return { worker, ready: reporting(worker, report) };
+}
+
+function startLive(
+  { host, allowOrigin, staleMs, dataDir }: ServeOptions,
+  port: number,
+  logThread: Worker,
+  report: (line: string) => void,
+): { worker: Worker; ready: Promise<void> } {
+  const log = clientPort(logThread);
+  const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, log };
+  const worker = new Worker(new URL("./live.ts", import.meta.url), {
+    workerData,
+    transferList: [log],
+    name: "live",
+  });
+  return { worker, ready: reporting(worker, report) };
+}
+
+/** Hands on a thread's lines; resolves when it is ready. */
+function reporting(worker: Worker, report: (line: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    worker.on("message", (m: FromKafka | FromLive) => {
       if ("line" in m) report(m.line);
       if ("ready" in m) resolve();
     });
   });
-  return { worker, ready };
 }
 
 const threadFailed = (exited: Promise<number>): Promise<never> =>

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-export type Ports = { mqtt: number; device: number; kafka: number; admin: number };
+export type Ports = { mqtt: number; device: number; http: number; kafka: number; admin: number };
 export type GatewayOptions = {
   /** More arguments of `serve`. */
   args?: string[];
@@ -29,7 +29,7 @@ export class Gateway {
   #child: ChildProcess | null = null;
   #ended: Promise<number | null> = Promise.resolve(0);
   #stderr = "";
-  ports: Ports = { mqtt: 0, device: 0, kafka: 0, admin: 0 };
+  ports: Ports = { mqtt: 0, device: 0, http: 0, kafka: 0, admin: 0 };
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -48,8 +48,8 @@ export class Gateway {
 
   /** Resolves at the ready line; rejects with what it said on stderr when it ends before. */
   async start(): Promise<void> {
-    const { mqtt, device, kafka, admin } = this.ports;
-    const args = ["--data-dir", this.dataDir, "--http-port", "0", "--kafka-port", `${kafka}`];
+    const { mqtt, device, http, kafka, admin } = this.ports;
+    const args = ["--data-dir", this.dataDir, "--http-port", `${http}`, "--kafka-port", `${kafka}`];
     args.push("--mqtt-port", `${mqtt}`, "--device-port", `${device}`, "--admin-port", `${admin}`);
     const child = spawn(
       process.execPath,

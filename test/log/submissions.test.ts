@@ -21,6 +21,8 @@ function exchange(port: number, frames: string[]): Promise<Ack[]> {
   return new Promise((resolve, reject) => {
     ws.on("open", () => frames.forEach((f) => ws.send(f)));
     ws.on("message", (m) => {
+      // a gateway that is told to stop says so on a socket whose close it has not read yet
+      if (acks.length === frames.length) return;
       acks.push(JSON.parse(String(m)) as Ack);
       if (acks.length === frames.length) {
         ws.close();

@@ -1,6 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseQuery } from "../../src/listeners/http-guard.ts";
-import { openDevicePort, RawConnection, upgradeRequest, type DevicePort } from "./device-port.ts";
+import { parseQuery } from "../../src/lib/http-guard.ts";
+import {
+  openDevicePort,
+  RawConnection,
+  upgradeRequest,
+  type DevicePort,
+} from "../listeners/device-port.ts";
 
 let gateway: DevicePort;
 beforeEach(async () => {

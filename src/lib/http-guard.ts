@@ -1,4 +1,4 @@
-import type { UWS } from "../lib/uws.ts";
+import type { UWS } from "./uws.ts";
 
 /** What is kept of a request's head: uWS lets go of the request when its handler returns. */
 export type Head = {

@@ -1,0 +1,69 @@
+/**
+ * Which watched areas a point may lie in: a grid of a twentieth of a degree, and in each square the
+ * areas that touch it. An area that touches very many is asked about every point.
+ */
+import type { Area, Box } from "./area.ts";
+
+const SQUARES_PER_DEGREE = 20;
+const COLUMNS = 360 * SQUARES_PER_DEGREE;
+const LINES = 180 * SQUARES_PER_DEGREE;
+/** A box of three degrees by three: a state. */
+const SQUARES_MAX = 4096;
+
+type Watched = { readonly area: Area };
+
+export class AreaGrid<T extends Watched> {
+  readonly #squares = new Map<number, T[]>();
+  readonly wide = new Set<T>();
+  size = 0;
+
+  add(watched: T): void {
+    this.size++;
+    const squares = squaresOf(watched.area.box);
+    if (squares === null) {
+      this.wide.add(watched);
+      return;
+    }
+    for (const square of squares) {
+      const there = this.#squares.get(square);
+      if (there === undefined) this.#squares.set(square, [watched]);
+      else there.push(watched);
+    }
+  }
+
+  remove(watched: T): void {
+    this.size--;
+    if (this.wide.delete(watched)) return;
+    for (const square of squaresOf(watched.area.box) ?? []) {
+      const there = this.#squares.get(square) as T[];
+      const last = there.pop() as T;
+      if (last !== watched) there[there.indexOf(watched)] = last;
+      if (there.length === 0) this.#squares.delete(square);
+    }
+  }
+
+  /** The areas that touch the square of a point, but for the wide ones. */
+  at(lat: number, lon: number): readonly T[] {
+    return this.#squares.get(lineOf(lat) * COLUMNS + columnOf(lon)) ?? none;
+  }
+}
+
+const none: readonly never[] = [];
+
+const lineOf = (lat: number): number =>
+  Math.min(LINES - 1, Math.floor((lat + 90) * SQUARES_PER_DEGREE));
+const columnOf = (lon: number): number =>
+  Math.min(COLUMNS - 1, Math.floor((lon + 180) * SQUARES_PER_DEGREE));
+
+/** Null: too many. */
+function squaresOf({ west, south, east, north }: Box): number[] | null {
+  const [first, last] = [lineOf(south), lineOf(north)];
+  const [left, right] = [columnOf(west), columnOf(east)];
+  const width = west <= east ? right - left + 1 : COLUMNS - left + right + 1;
+  if ((last - first + 1) * width > SQUARES_MAX) return null;
+  const squares: number[] = [];
+  for (let line = first; line <= last; line++) {
+    for (let i = 0; i < width; i++) squares.push(line * COLUMNS + ((left + i) % COLUMNS));
+  }
+  return squares;
+}

@@ -1,0 +1,191 @@
+/**
+ * What a rider missed of a driver, by the place in the stream where it left off: from the history
+ * in memory, else from the log through its index of keys, within bounds; never a part of it.
+ *
+ * A publication's offset is its ping's in the log plus one, so whoever has seen offset N goes on
+ * with the ping N of the log.
+ */
+import { isControl } from "../batch/header.ts";
+import { RecordCursor } from "../batch/records.ts";
+import type { LogPort } from "../log/client.ts";
+import { MilepostError } from "../model/errors.ts";
+import { limits } from "../model/limits.ts";
+import type { Channel } from "./channel.ts";
+import type { DriverTable } from "./drivers.ts";
+import type { History, HistoryEntry } from "./history.ts";
+import { LivePing } from "./live-ping.ts";
+import { type Followed, TOPIC, type Tracker } from "./tracker.ts";
+
+export type StreamPosition = { epoch: string; offset: number };
+
+export type RecoveryOptions = {
+  log: LogPort;
+  tracker: Tracker;
+  drivers: DriverTable;
+  history: History;
+  partitionOf: (id: string) => number;
+  now: () => number;
+};
+
+export class Recovery {
+  readonly #o: RecoveryOptions;
+  /** Reading the log now. */
+  #reading = 0;
+
+  constructor(options: RecoveryOptions) {
+    this.#o = options;
+  }
+
+  /**
+   * Names a partition of this very log: after a clean start it is the same, and another for a
+   * topic made anew.
+   */
+  epochOf(partition: number): string {
+    return `${partition}.${this.#o.tracker.topic?.id.slice(0, 8) ?? "none"}`;
+  }
+
+  /** The end of a driver's stream, as far as it is known here. */
+  end(channel: Channel): StreamPosition {
+    const partition = this.#partition(channel);
+    const { row } = channel;
+    const offset = row < 0 ? this.#followed(partition).applied : this.#o.drivers.offset[row] + 1;
+    return { epoch: this.epochOf(partition), offset };
+  }
+
+  /**
+   * Everything of a driver's channel behind `since`, oldest first; null when that cannot be had in
+   * full. The channel must be open: what is published meanwhile is in the answer.
+   */
+  async missed(channel: Channel, since: StreamPosition): Promise<HistoryEntry[] | null> {
+    const partition = this.#partition(channel);
+    if (since.epoch !== this.epochOf(partition)) return null;
+    const from = since.offset;
+    const { tracker } = this.#o;
+    if (!(await tracker.waitFor(partition, from, limits.recoveryMsMax))) return null;
+    const recent = this.#recent(channel, from);
+    if (recent !== null) return recent;
+    // what is in the log now, and from the history what is published while that is read
+    const to = this.#followed(partition).applied;
+    const read = await this.#readLog(channel, partition, from, to);
+    if (read === null || since.epoch !== this.epochOf(partition)) return null;
+    const rest = this.#recent(channel, to);
+    if (rest === null || read.length + rest.length > limits.recoveredMax) return null;
+    return [...read, ...rest];
+  }
+
+  /** The newest publications, oldest first. */
+  async newest(channel: Channel, max: number): Promise<HistoryEntry[]> {
+    const { row } = channel;
+    if (row < 0) return [];
+    const { entries } = this.#o.history.since(row, 0, max);
+    if (entries.length >= max) return entries;
+    const partition = this.#partition(channel);
+    const to = this.#followed(partition).applied;
+    const from = Math.max(0, to - limits.historyLookBack);
+    const read = (await this.#readLog(channel, partition, from, to)) ?? [];
+    return [...read, ...(this.#recent(channel, to) ?? [])].slice(-max);
+  }
+
+  #recent(channel: Channel, from: number): HistoryEntry[] | null {
+    if (channel.completeFrom > from) return null;
+    if (channel.row < 0) return [];
+    const { history } = this.#o;
+    const { entries, complete } = history.since(channel.row, from, limits.recoveredMax);
+    return complete ? entries : null;
+  }
+
+  async #readLog(
+    channel: Channel,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<HistoryEntry[] | null> {
+    const { spec } = channel;
+    if (spec.kind !== "driver" || this.#reading >= limits.recoveriesAtOnce) return null;
+    this.#reading++;
+    try {
+      return await this.#read(Buffer.from(spec.id), channel.row, partition, from, to);
+    } catch (error) {
+      // retention was faster, or bytes are damaged: not all of it can be had
+      if (error instanceof MilepostError) return null;
+      throw error;
+    } finally {
+      this.#reading--;
+    }
+  }
+
+  async #read(
+    key: Buffer,
+    row: number,
+    partition: number,
+    from: number,
+    to: number,
+  ): Promise<HistoryEntry[] | null> {
+    const entries: ReadEntry[] = [];
+    const until = performance.now() + limits.recoveryMsMax;
+    let bytes = 0;
+    let next = from;
+    while (next < to) {
+      const read = await this.#o.log.call("batchesOf", TOPIC, partition, key, next, to, READ_BYTES);
+      if (read.start > next) return null;
+      for (const batch of read.batches) {
+        bytes += batch.byteLength;
+        collect(batch, key, next, to, this.#o.now(), entries);
+      }
+      const isTooMuch = bytes > limits.recoveryBytesMax || entries.length > limits.recoveredMax;
+      if (isTooMuch || performance.now() > until) return null;
+      next = Math.max(read.next, next + 1);
+    }
+    markLate(entries, row < 0 ? Infinity : this.#o.drivers.offset[row]);
+    return entries;
+  }
+
+  #partition(channel: Channel): number {
+    if (channel.row >= 0) return this.#o.drivers.partition[channel.row];
+    return channel.spec.kind === "driver" ? this.#o.partitionOf(channel.spec.id) : 0;
+  }
+
+  #followed(partition: number): Pick<Followed, "applied"> {
+    return this.#o.tracker.partitions[partition] ?? { applied: 0 };
+  }
+}
+
+/** Of the log, in one request. */
+const READ_BYTES = 1024 * 1024;
+
+type ReadEntry = HistoryEntry & { fix: number };
+
+/** The pings of a driver in a batch, with offsets of `from` to `to`. */
+function collect(
+  batch: Uint8Array,
+  key: Buffer,
+  from: number,
+  to: number,
+  nowMs: number,
+  entries: ReadEntry[],
+): void {
+  if (isControl(batch)) return;
+  const cursor = new RecordCursor();
+  const ping = new LivePing();
+  cursor.open(batch);
+  while (cursor.next()) {
+    const { offset } = cursor;
+    if (offset < from || offset >= to) continue;
+    if (!key.equals(cursor.key() ?? NO_KEY) || !ping.read(cursor, nowMs)) continue;
+    const json = ping.json();
+    entries.push({ offset, json, received: ping.received, late: false, fix: ping.fix });
+  }
+}
+const NO_KEY = Buffer.alloc(0);
+
+/**
+ * The log does not say which pings were late. All are when the latest of the driver came before
+ * them; else those with an older fix than one before them.
+ */
+function markLate(entries: ReadEntry[], latest: number): void {
+  let newest = entries.length > 0 && latest < entries[0].offset ? Infinity : -Infinity;
+  for (const entry of entries) {
+    entry.late = entry.fix < newest;
+    newest = Math.max(newest, entry.fix);
+  }
+}

@@ -1,0 +1,302 @@
+/**
+ * Follows topic `positions` behind its high watermark and knows where everybody is. It never holds
+ * up a device: when pings come faster than it can look at them, it falls behind, and says so.
+ *
+ *     committed ─▶ find, take (LMDB, here) ─▶ each ping: hub, table, index ─▶ flush
+ */
+import { baseOffset, batchBytes, isControl, lastOffsetDelta } from "../batch/header.ts";
+import { RecordCursor } from "../batch/records.ts";
+import { BufferPool } from "../lib/buffer-pool.ts";
+import type { LogPort } from "../log/client.ts";
+import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
+import type { IndexedTopic } from "../log/protocol.ts";
+import { limits } from "../model/limits.ts";
+import { MilepostError } from "../model/errors.ts";
+import type { DriverIndex } from "./driver-index.ts";
+import { type DriverTable, NO_ROW, STALE } from "./drivers.ts";
+import type { Hub } from "./hub.ts";
+import { LivePing } from "./live-ping.ts";
+
+export const TOPIC = "positions";
+
+export type TrackerOptions = {
+  log: LogPort;
+  reader: LogReader;
+  drivers: DriverTable;
+  index: DriverIndex;
+  hub: Hub;
+  staleMs: number;
+  now: () => number;
+  report: (line: string) => void;
+};
+
+/** A partition of `positions` as it is followed. */
+export type Followed = {
+  /** Every ping below is in the table. */
+  applied: number;
+  highWatermark: number;
+  /** ms, of the newest record applied. */
+  appliedAt: number;
+};
+
+export class Tracker {
+  readonly #o: TrackerOptions;
+  readonly #ping = new LivePing();
+  readonly #cursor = new RecordCursor();
+  readonly #buffers = new BufferPool(limits.trackerReadBytes);
+  readonly #taken: Uint8Array[] = [];
+  #partitions: Followed[] = [];
+  #topic: IndexedTopic | null = null;
+  #isPumping = false;
+  #isStopped = false;
+  #waiters: { partition: number; offset: number; wake: () => void }[] = [];
+  #damageSaid = new Set<string>();
+  /** Counted since the start. */
+  readonly counts = { pings: 0, late: 0, skipped: 0, passedOver: 0 };
+
+  constructor(options: TrackerOptions) {
+    this.#o = options;
+    options.log.onTopics(() => void this.#topicsChanged());
+    options.log.onCommitted(TOPIC, (partition, highWatermark) => {
+      const followed = this.#partitions[partition];
+      if (followed === undefined) return;
+      followed.highWatermark = Math.max(followed.highWatermark, highWatermark);
+      void this.#pump();
+    });
+  }
+
+  /** `null`: there is no such topic now. */
+  get topic(): IndexedTopic | null {
+    return this.#topic;
+  }
+
+  get partitions(): readonly Followed[] {
+    return this.#partitions;
+  }
+
+  /** Pings committed and not yet in the table. */
+  get lag(): number {
+    return this.#partitions.reduce((sum, p) => sum + Math.max(0, p.highWatermark - p.applied), 0);
+  }
+
+  /** How old the oldest of them is, about; 0 when there is none. */
+  lagMs(nowMs: number): number {
+    let oldest = nowMs;
+    for (const { applied, highWatermark, appliedAt } of this.#partitions) {
+      if (applied < highWatermark && appliedAt > 0) oldest = Math.min(oldest, appliedAt);
+    }
+    return nowMs - oldest;
+  }
+
+  /** Begins where a checkpoint of this very topic ends; else at the start. */
+  async start(from: { topicId: string; applied: number[] } | null): Promise<void> {
+    await this.#follow(from);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    for (const { wake } of this.#waiters) wake();
+  }
+
+  /** Resolves when every ping below `offset` is in the table, or after `ms`: false. */
+  waitFor(partition: number, offset: number, ms: number): Promise<boolean> {
+    const isThere = (): boolean => (this.#partitions[partition]?.applied ?? 0) >= offset;
+    if (isThere()) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const waiter = { partition, offset, wake: () => end() };
+      const timer = setTimeout(() => end(), ms);
+      const end = (): void => {
+        clearTimeout(timer);
+        this.#waiters = this.#waiters.filter((w) => w !== waiter);
+        resolve(isThere());
+      };
+      this.#waiters.push(waiter);
+    });
+  }
+
+  /** Marks who has not been heard of, and tells those who watch where they were. */
+  tick(): void {
+    const { drivers, hub, staleMs, now } = this.#o;
+    const before = now() - staleMs;
+    const { received, flags, rows } = drivers;
+    for (let row = 0; row < rows; row++) {
+      if (received[row] >= before || (flags[row] & STALE) !== 0 || !drivers.isUsed(row)) continue;
+      hub.stale(row);
+      flags[row] |= STALE;
+    }
+    hub.sweep(now());
+    hub.flush();
+  }
+
+  async #topicsChanged(): Promise<void> {
+    const topic = this.#o.log.topic(TOPIC);
+    if (this.#topic !== null && topic?.id !== this.#topic.id) {
+      // made anew: its offsets mean something else, positions hold
+      this.#partitions = [];
+      this.#o.hub.reset();
+    }
+    await this.#follow(null);
+  }
+
+  async #follow(from: { topicId: string; applied: number[] } | null): Promise<void> {
+    const { log } = this.#o;
+    const topic = log.topic(TOPIC);
+    this.#topic = topic;
+    if (topic === null) return;
+    const states = await log.describe(TOPIC).catch(() => []);
+    if (this.#isStopped || this.#topic?.id !== topic.id) return;
+    for (const { partition, start, highWatermark } of states) {
+      if (this.#partitions[partition] !== undefined) continue;
+      const kept = from?.topicId === topic.id ? from.applied[partition] : undefined;
+      const applied = Math.min(highWatermark, Math.max(start, kept ?? start));
+      this.#partitions[partition] = { applied, highWatermark, appliedAt: 0 };
+    }
+    void this.#pump();
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    try {
+      while (!this.#isStopped && (await this.#turn())) await pause();
+    } catch (error) {
+      // the log stops before this thread does
+      if (!(error instanceof MilepostError) || error.code !== "shutdown") throw error;
+    } finally {
+      this.#isPumping = false;
+    }
+  }
+
+  /** One look at every partition that has news; false when there is nothing to do, for now. */
+  async #turn(): Promise<boolean> {
+    const { reader, hub } = this.#o;
+    const partitions = this.#partitions;
+    const reads = partitions.flatMap(({ applied, highWatermark }, partition) =>
+      applied < highWatermark
+        ? [{ topic: TOPIC, partition, offset: applied, maxBytes: limits.trackerReadBytes / 4 }]
+        : [],
+    );
+    if (reads.length === 0) return false;
+    // the one that is furthest behind goes first: it may be the only one that fits
+    reads.sort((a, b) => partitions[a.partition].appliedAt - partitions[b.partition].appliedAt);
+    const found = await reader.find(reads, limits.trackerReadBytes);
+    if (partitions !== this.#partitions || this.#isStopped) return true;
+    let progress = false;
+    for (const [i, { partition }] of reads.entries()) {
+      if (this.#take(partition, found[i])) progress = true;
+    }
+    hub.flush();
+    // publications were ranges of these
+    for (const bytes of this.#taken.splice(0)) this.#buffers.giveBack(bytes);
+    this.#wake();
+    if (progress) return true;
+    setTimeout(() => void this.#pump(), limits.trackerRetryMs).unref();
+    return false;
+  }
+
+  /** True when there was something. */
+  #take(partition: number, found: Found): boolean {
+    const followed = this.#partitions[partition];
+    followed.highWatermark = Math.max(followed.highWatermark, found.highWatermark);
+    if (found.start > followed.applied) {
+      // retention was faster
+      this.counts.passedOver += found.start - followed.applied;
+      followed.applied = found.start;
+      return true;
+    }
+    if (found.error !== null) return this.#complain(partition, found.error, found.detail);
+    if (found.bytes === 0) return false;
+    const bytes = this.#o.reader.take(found, this.#buffers);
+    if (bytes === null) return this.#complain(partition, "damaged", `at ${followed.applied}`);
+    if (bytes.byteLength === 0) return false;
+    const after = bytes.byteLength === found.bytes ? nextOffset(found) : -1;
+    this.#apply(partition, followed, bytes);
+    followed.applied = Math.max(followed.applied, after);
+    this.#taken.push(bytes);
+    return true;
+  }
+
+  #apply(partition: number, followed: Followed, bytes: Uint8Array): void {
+    const now = this.#o.now();
+    const cursor = this.#cursor;
+    for (let at = 0; at < bytes.byteLength;) {
+      const batch = bytes.subarray(at, at + batchBytes(bytes, at));
+      at += batch.byteLength;
+      if (!isControl(batch)) {
+        try {
+          cursor.open(batch);
+          while (cursor.next()) {
+            if (cursor.offset < followed.applied) continue;
+            if (this.#ping.read(cursor, now)) this.#position(partition);
+            else this.counts.skipped++;
+          }
+        } catch (error) {
+          // what a producer called compressed, and is not
+          if (!(error instanceof MilepostError)) throw error;
+          this.counts.skipped++;
+        }
+        followed.appliedAt = Math.min(cursor.timestamp, now);
+      }
+      followed.applied = Math.max(followed.applied, baseOffset(batch) + lastOffsetDelta(batch) + 1);
+    }
+  }
+
+  #position(partition: number): void {
+    const { drivers, index, hub } = this.#o;
+    const ping = this.#ping;
+    let row = drivers.find(ping.key, ping.keyStart, ping.keyEnd);
+    const isNew = row === NO_ROW;
+    if (isNew) {
+      if (drivers.count >= limits.driversMax) this.#makeRoom();
+      row = drivers.add(ping.key, ping.keyStart, ping.keyEnd);
+    }
+    const isLate = !isNew && isEarlier(drivers, row, ping, partition);
+    hub.position(row, ping, isLate, isNew);
+    this.counts.pings++;
+    if (isLate) {
+      this.counts.late++;
+      return;
+    }
+    drivers.keep(row, ping, partition);
+    index.put(row);
+  }
+
+  /** The drivers not heard of for longest are forgotten, a part of all at once. */
+  #makeRoom(): void {
+    const { drivers, index, hub } = this.#o;
+    const times = Float64Array.from({ length: 4096 }, (_, i) => {
+      return drivers.received[Math.floor((i * drivers.rows) / 4096)];
+    }).sort();
+    const before = times[Math.floor(times.length / 16)];
+    for (let row = 0; row < drivers.rows; row++) {
+      if (!drivers.isUsed(row) || drivers.received[row] > before) continue;
+      if ((drivers.flags[row] & STALE) === 0) hub.stale(row);
+      hub.forget(row);
+      index.remove(row);
+      drivers.remove(row);
+    }
+  }
+
+  #complain(partition: number, code: string, detail: string): false {
+    const line = `live tracking: ${TOPIC}/${partition}: ${code}: ${detail}`;
+    if (!this.#damageSaid.has(line)) this.#o.report(line);
+    this.#damageSaid.add(line);
+    return false;
+  }
+
+  #wake(): void {
+    for (const { partition, offset, wake } of this.#waiters) {
+      if ((this.#partitions[partition]?.applied ?? 0) >= offset) wake();
+    }
+  }
+}
+
+/** *Latest* is the greatest fix, of equal ones the one with the greater offset. */
+function isEarlier(drivers: DriverTable, row: number, ping: LivePing, partition: number): boolean {
+  const fix = drivers.fix(row);
+  if (ping.fix !== fix) return ping.fix < fix;
+  return partition === drivers.partition[row] && ping.offset < drivers.offset[row];
+}
+
+/** Sockets come first. */
+const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

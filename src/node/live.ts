@@ -1,0 +1,59 @@
+/**
+ * The thread of live tracking: last positions, who follows them, riders' sockets, REST and the map.
+ * It reads the log like any consumer and is never waited for.
+ */
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { Live } from "../live/live.ts";
+import { LogPort } from "../log/client.ts";
+import { LogReader } from "../log/reader.ts";
+import { watchThread } from "../metrics/process.ts";
+import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
+import { partitionOf } from "../partitions/murmur2.ts";
+import { startRiders } from "../riders/server.ts";
+
+export type LiveThreadOptions = {
+  host: string;
+  port: number;
+  allowOrigin: string[];
+  staleMs: number;
+  dataDir: string;
+  /** To the log thread. */
+  log: MessagePort;
+};
+export type ToLive = { metrics: number } | { drain: true } | { close: true };
+export type FromLive =
+  | { ready: { port: number } }
+  | { line: string }
+  | { metrics: number; snapshot: MetricSnapshot[] }
+  | { drained: true }
+  | { closed: true };
+
+const options = workerData as LiveThreadOptions;
+const parent = parentPort as NonNullable<typeof parentPort>;
+const tell = (m: FromLive): void => parent.postMessage(m);
+
+const registry = new Registry();
+watchThread(registry, "live");
+const log = new LogPort(options.log, partitionOf);
+await log.ready();
+const reader = new LogReader(log);
+const { host, port, allowOrigin, staleMs, dataDir } = options;
+const report = (line: string): void => tell({ line });
+const live = await Live.open({ log, reader, dataDir, staleMs, registry, report, now: Date.now });
+const riders = await startRiders({ live, registry, report, host, port, allowOrigin });
+
+parent.on("message", (m: ToLive) => {
+  if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });
+  else if ("drain" in m) void riders.drain().then(() => tell({ drained: true }));
+  else close();
+});
+tell({ ready: { port: riders.port } });
+
+function close(): void {
+  riders.close();
+  live.close();
+  reader.close();
+  tell({ closed: true });
+  options.log.close();
+  parent.close();
+}
