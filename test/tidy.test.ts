@@ -11,6 +11,7 @@ const root = resolve(import.meta.dirname, "..");
 const ranks: Record<string, number> = {
   "version.ts": 0,
   lib: 0,
+  map: 0, // runs in the browser
   model: 1,
   codec: 2,
   batch: 2,
@@ -37,14 +38,21 @@ const ranks: Record<string, number> = {
 
 /** Where an outside package may be imported; what is not here may not be imported in src/. */
 const homes: Record<string, string[]> = {
+  "@deck.gl/core": ["map"],
+  "@deck.gl/layers": ["map"],
+  "@deck.gl/mapbox": ["map"],
   "@node-rs/crc32": ["batch", "log"],
   "@platformatic/kafka": ["cli", "sinks", "uplink"],
   aedes: ["listeners"],
+  centrifuge: ["map"],
   commander: ["cli"],
-  "h3-js": ["partitions", "live"],
+  "h3-js": ["partitions", "live", "map"],
+  geojson: ["map"],
   lmdb: ["log"],
+  "maplibre-gl": ["map"],
   "smol-toml": ["config"],
   snappyjs: ["batch"],
+  "topojson-client": ["map"],
   "uws-glibc-2.27": ["lib"],
   "uws-glibc-2.38": ["lib"],
   zod: ["config"],

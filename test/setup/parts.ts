@@ -26,6 +26,7 @@ export const parts = {
     header: "librdkafka/rdkafka.h",
     apt: ["gcc", "libc6-dev", "librdkafka-dev"],
   },
+  chromium: { name: "chromium", programs: ["chromium"], apt: ["chromium"] },
 } satisfies Record<string, Part>;
 
 export type PartName = keyof typeof parts;
