@@ -1,4 +1,4 @@
-/** Builds the generators (`devices.c`, `kafka.c`) with gcc, once per change of their sources. */
+/** Builds the generators (`devices.c`, `kafka.c`, `riders.c`) with gcc, once per change of their sources. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const folder = `${here}bin`;
 
 export type Built = { path: string } | { missing: string };
-export type GeneratorName = "devices" | "kafka";
+export type GeneratorName = "devices" | "kafka" | "riders";
 
 /** The path of the built generator, or why there is none. */
 export function build(name: GeneratorName): Built {
@@ -33,7 +33,7 @@ function isNewer(path: string, than: string[]): boolean {
 }
 
 if (import.meta.main) {
-  for (const name of ["devices", "kafka"] as const) {
+  for (const name of ["devices", "kafka", "riders"] as const) {
     const built = build(name);
     console.log("path" in built ? built.path : `not built: ${name}, missing: ${built.missing}`);
   }

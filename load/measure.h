@@ -29,7 +29,7 @@ static void die(const char *what) {
   exit(1);
 }
 
-static void digits(char *at, uint64_t value, int n) {
+__attribute__((unused)) static void digits(char *at, uint64_t value, int n) {
   while (n--) at[n] = '0' + value % 10, value /= 10;
 }
 

@@ -3,6 +3,7 @@ import { type Contender, type Measure, fresh, kept, rates } from "./contender.ts
 import { devices, faults } from "./generator.ts";
 import { kafkaRows } from "./rows-kafka.ts";
 import { k6, restart, retention } from "./rows-alone.ts";
+import { riderRows } from "./rows-riders.ts";
 import type { ServerName } from "./servers.ts";
 
 /** A figure of `of`, or the median of its per-round ratios to another contender. */
@@ -139,6 +140,7 @@ export const rows: Row[] = [
     targets: [{ of: "milepost", figure: "KB each", atMost: 8 }],
   },
   ...kafkaRows,
+  ...riderRows,
   k6,
   restart,
   retention,

@@ -14,12 +14,15 @@ export type Server = {
   pid: number;
   mqtt: number;
   device: number;
+  http: number;
   kafka: number;
+  admin: number;
   stop(): Promise<void>;
 };
 export type ServerName =
   | "milepost"
   | "milepost --regions"
+  | "milepost live"
   | "net"
   | "uws"
   | "mosquitto"
@@ -36,7 +39,17 @@ export type StartOptions = {
   dataDir?: string;
 };
 
-type Ready = { pid: number; mqtt: number; device: number; kafka: number };
+type Ready = {
+  pid: number;
+  mqtt: number;
+  device: number;
+  http: number | null;
+  kafka: number;
+  admin: number;
+};
+
+/** What a server that is no gateway has no ports for. */
+const none = { mqtt: 0, device: 0, http: 0, kafka: 0, admin: 0 };
 
 const startMsMax = 120_000;
 const stopMsMax = 35_000;
@@ -62,9 +75,11 @@ export function start(name: ServerName, options: StartOptions): Promise<Server> 
     case "mosquitto":
       return startMosquitto(options);
     case "milepost":
-      return startMilepost(options, []);
+      return startMilepost(options, ["--live", "off"]);
     case "milepost --regions":
-      return startMilepost(options, ["--regions"]);
+      return startMilepost(options, ["--live", "off", "--regions"]);
+    case "milepost live":
+      return startMilepost(options, []);
     case "kafka":
       return again(() => startKafka(options, []));
     case "kafka flushed":
@@ -72,17 +87,24 @@ export function start(name: ServerName, options: StartOptions): Promise<Server> 
   }
 }
 
-async function startScript(name: string): Promise<Server> {
-  const child = spawn(process.execPath, [here(name)], { stdio: ["ignore", "pipe", "inherit"] });
+async function startScript(name: string, words: string[] = []): Promise<Server> {
+  const child = spawn(process.execPath, [here(name), ...words], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const { port, pid } = await firstLine<{ port: number; pid: number }>(child, "", name);
-  return { pid, mqtt: port, device: port, kafka: 0, stop: () => stop(child, pid) };
+  return { ...none, pid, mqtt: port, device: port, http: port, stop: () => stop(child, pid) };
+}
+
+/** Bare uWebSockets.js that publishes to `channels` channels, `rate` times a second in all. */
+export function startPublisher(channels: number, rate: number): Promise<Server> {
+  return startScript("floor-publish.ts", ["--channels", `${channels}`, "--rate", `${rate}`]);
 }
 
 async function startMilepost(options: StartOptions, more: string[]): Promise<Server> {
   mkdirSync(options.dir, { recursive: true });
   const dataDir = options.dataDir ?? mkdtempSync(join(options.dir, "milepost-"));
   const ports = ["mqtt", "device", "http", "kafka", "admin"].flatMap((n) => [`--${n}-port`, "0"]);
-  const words = ["serve", "--data-dir", dataDir, "--durability", "flushed", "--live", "off"];
+  const words = ["serve", "--data-dir", dataDir, "--durability", "flushed"];
   const child = spawn(
     process.execPath,
     [here("../bin/milepost"), ...words, ...ports, ...more, ...options.serveArguments],
@@ -93,8 +115,7 @@ async function startMilepost(options: StartOptions, more: string[]): Promise<Ser
     await stop(child, ready.pid);
     if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true });
   };
-  const { pid, mqtt, device, kafka } = ready;
-  return { pid, mqtt, device, kafka, stop: end };
+  return { ...ready, http: ready.http ?? 0, stop: end };
 }
 
 function mosquittoPath(): string | null {
@@ -136,7 +157,7 @@ async function startMosquitto(options: StartOptions): Promise<Server> {
     await stop(child, pid);
     rmSync(dir, { recursive: true, force: true });
   };
-  return { pid, mqtt: port, device: 0, kafka: 0, stop: end };
+  return { ...none, pid, mqtt: port, stop: end };
 }
 
 /** Kafka 4.1 loses a race against itself at one start in some fifty on two busy cores. */
@@ -159,7 +180,7 @@ async function startKafka(options: StartOptions, settings: string[]): Promise<Se
     await stop(child, pid);
     rmSync(dir, { recursive: true, force: true });
   };
-  return { pid, mqtt: 0, device: 0, kafka: port, stop: end };
+  return { ...none, pid, kafka: port, stop: end };
 }
 
 /** The JSON behind `prefix` on the first line of stdout that begins with it. */
