@@ -1,5 +1,5 @@
 /** From the gateway's ready line. */
-export type Ports = { mqtt: number; device: number; kafka: number; admin: number };
+export type Ports = { mqtt: number; device: number; http: number; kafka: number; admin: number };
 
 const place = `"lat":12.9716,"lon":77.5946`;
 
@@ -7,6 +7,8 @@ const place = `"lat":12.9716,"lon":77.5946`;
 export function recipes(ports: Ports, dataDir: string): { title: string; command: string }[] {
   const devices = `http://127.0.0.1:${ports.device}`;
   const ping = `'{"timestamp":'$(date +%s)',${place}}'`;
+  const riders = `127.0.0.1:${ports.http}`;
+  const follow = `http://${riders}/v1/stream?channel=driver:me`;
   const server = ports.admin === 9600 ? "" : ` --server 127.0.0.1:${ports.admin}`;
   const kafka = `127.0.0.1:${ports.kafka}`;
   const kafkaServer = ports.kafka === 9092 ? "" : ` --server ${kafka}`;
@@ -30,6 +32,15 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
       command:
         `curl -d '{"_type":"location","tst":'$(date +%s)',"lat":12.9716,"lon":77.5946,"vel":36}' ` +
         `'${devices}/pub?u=me&d=phone'`,
+    },
+    {
+      title:
+        "A rider app follows a driver: SSE, or any Centrifugo client at ws://…/connection/websocket",
+      command: `curl -N '${follow}'`,
+    },
+    {
+      title: "Who is near",
+      command: `curl 'http://${riders}/v1/drivers?near=77.5946,12.9716&radius=2000&limit=5'`,
     },
     {
       title: "Data teams: each ping as it comes, with any Kafka client or without one",

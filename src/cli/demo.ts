@@ -16,7 +16,7 @@ const examples = `Examples:
   npm start
   npm start -- --drivers 500
   milepost demo --drivers 1000 --hz 2 --data-dir /var/tmp/milepost
-  milepost demo --mqtt-port 0 --device-port 0 --kafka-port 0 --admin-port 0
+  milepost demo --mqtt-port 0 --device-port 0 --http-port 0 --kafka-port 0 --admin-port 0
                                                                   any free ports
 `;
 
@@ -128,7 +128,8 @@ class Demo {
     const code = await gateway.exited;
     const message = `the gateway did not start:${gateway.lastWords}`;
     const ports = / port .* in use/.test(message)
-      ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --kafka-port 0 --admin-port 0"
+      ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --http-port 0 --kafka-port 0 " +
+        "--admin-port 0"
       : "";
     throw code === 2 ? new UsageError(message) : new CommandFailure(message + ports);
   }
@@ -138,6 +139,7 @@ class Demo {
     const head = styled("Milepost is running", "bold");
     const what = `${count(drivers)} drivers of Bengaluru send to it, the log is in ${dataDir}`;
     const urls =
+      `  the map    ${styled(`http://127.0.0.1:${ports.http}/`, "bold")}\n` +
       `  devices    mqtt://127.0.0.1:${ports.mqtt}   ws://127.0.0.1:${ports.device}/v1/ingest   ` +
       `http://127.0.0.1:${ports.device}\n` +
       `  readers    Kafka at 127.0.0.1:${ports.kafka}\n` +

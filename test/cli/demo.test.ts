@@ -20,7 +20,7 @@ afterEach(async () => {
   rmSync(cwd, { recursive: true, force: true });
 });
 
-const ports = ["--mqtt-port", "--device-port", "--kafka-port", "--admin-port"];
+const ports = ["mqtt", "device", "http", "kafka", "admin"].map((name) => `--${name}-port`);
 const anyPorts = ports.flatMap((port) => [port, "0"]);
 const small = ["demo", "--drivers", "10", ...anyPorts];
 
@@ -59,7 +59,7 @@ test("runs for a while, shows lines, sums up", async () => {
   expect(stdout).toContain("Milepost is running: 10 drivers");
   const lines = ["mosquitto_pub -p ", "/v1/ingest?driver=me", "/pub?u=", "/metrics", "dump"];
   lines.push("kcat -b 127.0.0.1:", "consume positions --json --server 127.0.0.1:", "groups list");
-  lines.push("npm run example fare");
+  lines.push("npm run example fare", "the map ", "/v1/stream?channel=driver:me", "near=");
   for (const line of lines) expect(stdout).toContain(line);
   expect(stdout).toMatch(/^\d:\d\d {2}\d+ pings\/s {2}/m);
   expect(stdout).toMatch(/Stopped cleanly\. .* 10 drivers sent 70 pings: 70 acknowledged, 0 open/);
