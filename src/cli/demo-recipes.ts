@@ -35,7 +35,7 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
     },
     {
       title:
-        "A rider app follows a driver: SSE, or any Centrifugo client at ws://…/connection/websocket",
+      title: "A rider app follows a driver: SSE here, Centrifugo clients at /connection/websocket",
       command: `curl -N '${follow}'`,
     },
     {
