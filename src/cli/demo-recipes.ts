@@ -35,7 +35,7 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
     },
     {
       title:
-      title: "A rider app follows a driver: SSE here, Centrifugo clients at /connection/websocket",
+      title: "Rider apps follow a driver: SSE here, Centrifugo at /connection/websocket",
       command: `curl -N '${follow}'`,
     },
     {

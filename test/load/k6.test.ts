@@ -14,4 +14,14 @@ describe.skipIf(!installed)(title, () => {
     expect(options.scenarios.drivers).toMatchObject({ vus: 7, iterations: 1 });
     expect(options.thresholds.checks).toEqual(["rate==1"]);
   });
+
+  it("riders.js: parses, RIDERS and DRIVERS set who takes part", () => {
+    const script = fileURLToPath(new URL("../../load/k6/riders.js", import.meta.url));
+    const settings = ["-e", "RIDERS=7", "-e", "DRIVERS=3"];
+    const options = JSON.parse(
+      execFileSync("k6", ["inspect", ...settings, script], { encoding: "utf8" }),
+    );
+    expect(options.scenarios).toMatchObject({ riders: { vus: 7 }, drivers: { vus: 3 } });
+    expect(Object.keys(options.thresholds)).toEqual(["age_ms", "checks", "publications"]);
+  });
 });
