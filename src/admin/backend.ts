@@ -1,3 +1,4 @@
+import type { Check } from "../lib/health.ts";
 import type { GroupDescription, GroupSummary } from "../groups/admin.ts";
 import type { OffsetLag } from "../groups/lag.ts";
 import type { OffsetMove, Reset } from "../groups/reset.ts";
@@ -30,12 +31,6 @@ export type TopicChange = {
   partitions: number | null;
 };
 
-/**
- * One line of `/readyz?verbose`. `ok` false: a ping accepted here cannot be acknowledged now.
- * `degraded`: it can, but something the node leans on is away.
- */
-export type Check = { name: string; ok: boolean; degraded?: boolean; detail: string };
-
 /** What the admin port needs of the node. Refusals are MilepostErrors. */
 export interface AdminBackend {
   topics(): TopicInfo[];
@@ -55,5 +50,6 @@ export interface AdminBackend {
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }>;
   /** Prometheus text. */
   metrics(): Promise<string>;
+  /** `ok` false: a ping accepted here cannot be acknowledged now. */
   checks(): Check[];
 }

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from "node:http";
 import { limits } from "../model/limits.ts";
 import { prometheusContentType } from "../metrics/prometheus.ts";
+import { readiness } from "../lib/health.ts";
 import type { AdminBackend } from "./backend.ts";
-import { readiness } from "./health.ts";
 import { groupList, parseReset, refuseNoMoves } from "./groups.ts";
 import { HttpError } from "./http-error.ts";
 import { readBody, readJson } from "./request.ts";

@@ -12,6 +12,8 @@ export type Head = {
   chunked: boolean;
   /** Lower case, without parameters. */
   contentType: string;
+  /** Name and port that the client asked for; empty: none given. */
+  host: string;
   origin: string | null;
   /** OwnTracks' names for user and device when they are not in the query. */
   limitU: string;
@@ -37,6 +39,7 @@ export function readHead(req: UWS.HttpRequest): Head {
     contentLength: -1,
     chunked: false,
     contentType: "",
+    host: "",
     origin: null,
     limitU: "",
     limitD: "",
@@ -60,6 +63,9 @@ export function readHead(req: UWS.HttpRequest): Head {
         break;
       case "content-type":
         head.contentType = value.split(";", 1)[0].trim().toLowerCase();
+        break;
+      case "host":
+        head.host = value.toLowerCase();
         break;
       case "origin":
         head.origin = value;

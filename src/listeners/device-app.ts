@@ -4,6 +4,7 @@ import { uws, type UWS } from "../lib/uws.ts";
 import type { Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { foreignOrigin, parseQuery, readHead, type Head } from "../lib/http-guard.ts";
+import { refuse } from "./exchange.ts";
 import { HttpIngest } from "./http.ts";
 import type { SocketData } from "./ingest-socket.ts";
 import type { Claims, Intake } from "./intake-types.ts";
@@ -66,7 +67,7 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
     } else if (status !== 0) {
       http.begin(res, head).errorAndClose(status, code, message);
     } else if (intake.refusing !== null || admission.full) {
-      http.begin(res, head).refuse(intake.refusing ?? "backlog");
+      refuse(http.begin(res, head), intake.refusing ?? "backlog");
     } else {
       return false;
     }

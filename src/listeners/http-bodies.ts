@@ -1,7 +1,8 @@
 import { Gathered } from "../lib/gathered.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange } from "../lib/http-exchange.ts";
+import { refuse } from "./exchange.ts";
 import type { Head } from "../lib/http-guard.ts";
 import type { Intake } from "./intake-types.ts";
 
@@ -80,7 +81,7 @@ export class HttpBodies {
       this.#append(reading, chunk);
       if (isLast) {
         this.#readings.delete(reading);
-        if (reading.bytes > limits.frameBytesMax) exchange.refuse("too_large");
+        if (reading.bytes > limits.frameBytesMax) refuse(exchange, "too_large");
         else this.#complete(exchange, reading.body.bytes, false, take);
       } else if (this.#intake.paused && !reading.paused) {
         reading.paused = true;
@@ -95,9 +96,9 @@ export class HttpBodies {
     for (const { exchange, paused } of this.#readings) {
       // the answer ends the request, not the pause of its connection
       if (paused) exchange.resume();
-      exchange.refuse(reason);
+      refuse(exchange, reason);
     }
-    for (const { exchange } of this.#held) exchange.refuse(reason);
+    for (const { exchange } of this.#held) refuse(exchange, reason);
     this.#readings.clear();
     this.#held = [];
     this.#heldBytes = 0;
@@ -133,13 +134,13 @@ export class HttpBodies {
   #complete(exchange: Exchange, bytes: Uint8Array, isBorrowed: boolean, take: TakeBody): void {
     const { refusing } = this;
     if (bytes.length > limits.frameBytesMax) {
-      exchange.refuse("too_large");
+      refuse(exchange, "too_large");
     } else if (refusing !== null) {
-      exchange.refuse(refusing);
+      refuse(exchange, refusing);
     } else if (!this.#intake.paused && this.#held.length === 0) {
       take(bytes);
     } else if (this.#heldBytes + bytes.length > heldBytesMax) {
-      exchange.refuse("backlog");
+      refuse(exchange, "backlog");
     } else {
       this.#heldBytes += bytes.length;
       const own = isBorrowed ? bytes.slice() : bytes;
@@ -159,7 +160,7 @@ export class HttpBodies {
       const held = this.#held[i++];
       this.#heldBytes -= held.bytes.length;
       if (held.exchange.over) continue;
-      if (this.refusing !== null) held.exchange.refuse(this.refusing);
+      if (this.refusing !== null) refuse(held.exchange, this.refusing);
       else held.take(held.bytes);
     }
     this.#held.splice(0, i);
@@ -186,7 +187,7 @@ export class HttpBodies {
     while (this.#held.length > 0 && nowMs - this.#held[0].sinceMs > limits.ackMsMax) {
       const held = this.#held.shift()!;
       this.#heldBytes -= held.bytes.length;
-      held.exchange.refuse("timeout");
+      refuse(held.exchange, "timeout");
     }
   }
 }

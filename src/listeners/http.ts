@@ -1,7 +1,8 @@
 import type { UWS } from "../lib/uws.ts";
 import type { Counter, Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
-import { Exchange, type Call } from "./exchange.ts";
+import { Exchange } from "../lib/http-exchange.ts";
+import type { Call } from "./exchange.ts";
 import { HttpBodies } from "./http-bodies.ts";
 import { foreignOrigin, parseQuery, readHead, type Head } from "../lib/http-guard.ts";
 import { takeIngest } from "./http-ingest.ts";

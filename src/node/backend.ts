@@ -1,11 +1,11 @@
 /** What the admin port asks of the node. */
 import type {
   AdminBackend,
-  Check,
   GroupStanding,
   TopicChange,
   TopicDescription,
 } from "../admin/backend.ts";
+import type { Check } from "../lib/health.ts";
 import type { GroupSummary } from "../groups/admin.ts";
 import type { OffsetMove, Reset } from "../groups/reset.ts";
 import type { Broker } from "../listeners/broker/broker.ts";

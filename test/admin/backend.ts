@@ -1,4 +1,5 @@
-import type { AdminBackend, Check, GroupStanding } from "../../src/admin/backend.ts";
+import type { AdminBackend, GroupStanding } from "../../src/admin/backend.ts";
+import type { Check } from "../../src/lib/health.ts";
 import type { Reset } from "../../src/groups/reset.ts";
 import type { TopicInfo } from "../../src/log/types.ts";
 import { MilepostError } from "../../src/model/errors.ts";

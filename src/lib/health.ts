@@ -1,4 +1,8 @@
-import type { Check } from "./backend.ts";
+/**
+ * One line of `/readyz?verbose`. `ok` false: whoever asks should go elsewhere for now.
+ * `degraded`: it is served, but something that is leaned on is away.
+ */
+export type Check = { name: string; ok: boolean; degraded?: boolean; detail: string };
 
 /** `/readyz`: 200 while every check is ok. Failed checks are named; `verbose` names all. */
 export function readiness(checks: Check[], verbose: boolean): { status: number; text: string } {
