@@ -176,10 +176,18 @@ export const limits = {
   // --- live tracking ---
   /** Drivers whose last position is known, some 160 B each; the longest silent give way. */
   driversMax: 4_000_000,
+  /** Of ids and of what a ping says besides numbers: beyond, of a new driver its position alone. */
+  driversBytesMax: 1024 * 1024 * 1024,
+  /** Of each driver that has moved since, its position to topic `latest`; and the checkpoint. */
+  liveSaveMs: 10_000,
+  /** What is changed at a stop is written as long as that takes no longer; the log has it. */
+  liveStopMsMax: 1000,
   /** Of the log, at once: a twentieth of a second of 100 000 pings a second. */
   trackerReadBytes: 1024 * 1024,
   /** After damage, or a slice that went away. */
   trackerRetryMs: 1000,
+  /** Further behind, live tracking says that it is degraded. */
+  trackerLagMsMax: 5000,
   /** Trips are named by whoever names them; as long as drivers' ids. */
   tripIdBytesMax: 128,
   /** Drivers in one box or cell: a snapshot of a megabyte or two, which a phone can still draw. */
@@ -198,6 +206,55 @@ export const limits = {
   recoveredMax: 5000,
   /** How many of a partition's records a look at a driver's history goes back. */
   historyLookBack: 100_000,
+
+  // --- the port for riders ---
+  /** Drivers in one answer: 300 KB of GeoJSON. */
+  queriedMax: 1000,
+  /** Around a point: a walk or a short ride, and a region. */
+  nearMetres: 5000,
+  nearMetresMax: 100_000,
+  /** Files of the data directory that are being sent: 64 KiB and a descriptor each. */
+  diskFilesAtOnce: 64,
+  /** Tracks that are being read: of one address, and of all, a megabyte each. */
+  tracksPerAddressMax: 4,
+  tracksAtOnce: 32,
+  /** From the first fix to the last. */
+  trackMsMax: 24 * 3_600_000,
+  /** Fixes of a track as GeoJSON, which has to be held until its end; 24 h of one a second. */
+  trackFixesMax: 100_000,
+
+  // --- riders ---
+  /** A twentieth of what devices may: a rider's page is open for minutes, a device for days. */
+  ridersMax: 20_000,
+  /** A reconnect asks for 500 channels in one frame, each with its position. */
+  riderFrameBytesMax: 256 * 1024,
+  riderSubscriptionsMax: 500,
+  riderIntervalMsMax: 3_600_000,
+  /** Those who asked for fewer positions are told up to so much late. */
+  riderStepMs: 20,
+  /** Centrifugo's own. Also the time to say `connect`, and ten more. */
+  riderPingSeconds: 25,
+  riderPongSeconds: 10,
+  /** Nothing read for so long: closed when nothing else noticed. */
+  riderIdleSeconds: 60,
+  /** Written to one rider and not taken by the kernel: beyond, the newest positions only. */
+  riderUnsentBytesMax: 64 * 1024,
+  /** Answers it asked for come on top; beyond, its commands wait until it has read. */
+  riderAnswerBytesMax: 1024 * 1024,
+  /** Commands that wait: beyond, it is closed. */
+  riderWaitingBytesMax: 512 * 1024,
+  /** Of its commands that read the log, at once. */
+  riderReadsMax: 8,
+  /** Two of the largest answers. */
+  riderUnsentBytesHardMax: 64 * 1024 * 1024,
+  /** A slow rider that read nothing for so long is closed. */
+  riderSlowMsMax: 15_000,
+  /** Of all riders: beyond, those that are furthest behind are closed. */
+  ridersUnsentBytesMax: 256 * 1024 * 1024,
+  /** Positions told at once to one that was slow: some 10 KB. */
+  riderTakeMax: 64,
+  /** The last publications of a driver that riders may ask for. */
+  historyMax: 64,
 
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
