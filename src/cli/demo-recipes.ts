@@ -34,7 +34,6 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
         `'${devices}/pub?u=me&d=phone'`,
     },
     {
-      title:
       title: "Rider apps follow a driver: SSE here, Centrifugo at /connection/websocket",
       command: `curl -N '${follow}'`,
     },
