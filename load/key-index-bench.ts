@@ -13,7 +13,10 @@ import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
 import { BatchBuilder } from "../src/batch/builder.ts";
 import { LmdbFile } from "../src/log/lmdb-file.ts";
+import { batchesOf } from "../src/log/keyed-reader.ts";
+import { LogReader, type Places } from "../src/log/reader.ts";
 import { requests } from "../src/log/requests.ts";
+import type { LogRequests } from "../src/log/protocol.ts";
 import { LogStore } from "../src/log/store.ts";
 import type { AppendBatch } from "../src/log/types.ts";
 
@@ -44,12 +47,15 @@ const turns = Array.from({ length: partitions }, (_, p) => {
   return { order: ids.map((_, i) => i).filter((i) => i % partitions === p), next: 0 };
 });
 let seed = 1;
+let logThreadMs = 0;
+let logThreadMaxMs = 0;
 let ts = Date.parse("2026-01-01");
 
 const dir = mkdtempSync(join(options.dir, "key-index-bench-"));
 try {
   const log = (line: string): void => console.error(line);
   const store = LogStore.open({ dir, diskMin: 0, now: Date.now(), log, durability: "logged" });
+  const reader = readerOf(store);
   store.createTopic(topic, partitions, {
     "milepost.from": "position",
     "milepost.key": options.key,
@@ -61,12 +67,13 @@ try {
     sealing(store);
   }
   print("file", sizes());
-  lookUps(store, "sealed slices", store.describe(topic)[0].end);
+  await lookUps(store, reader, "sealed slices", store.describe(topic)[0].end);
   const sealedEnd = store.describe(topic)[0].end;
   while (store.topic(topic).open.bytes < OPEN_BYTES) appendRound(store);
-  lookUps(store, "open slice, not learnt", Infinity, sealedEnd);
+  await lookUps(store, reader, "open slice, not learnt", Infinity, sealedEnd);
   learn(store);
-  lookUps(store, "open slice, learnt", Infinity, sealedEnd);
+  await lookUps(store, reader, "open slice, learnt", Infinity, sealedEnd);
+  reader.close();
   store.close();
 } finally {
   rmSync(dir, { recursive: true });
@@ -127,9 +134,31 @@ function learn(store: LogStore): void {
   print("learn", { MB: Math.round(size), "CPU ms/MB": round(cpuMs(began) / size) });
 }
 
-function lookUps(store: LogStore, what: string, to: number, from = 0): void {
+/** Of the store in this thread: what the log thread would do is done, and measured, here. */
+function readerOf(store: LogStore): LogReader {
+  const call = async (_op: "locate", ...args: LogRequests["locate"][0]) => {
+    const started = performance.now();
+    const step = requests.locate(store, args).next();
+    const answer = structuredClone(step.value);
+    const ms = performance.now() - started;
+    logThreadMs += ms;
+    logThreadMaxMs = Math.max(logThreadMaxMs, ms);
+    return answer;
+  };
+  const log = { call, onForgotten: (tell: (path: string) => void) => store.onForgotten(tell) };
+  return new LogReader(log as Places);
+}
+
+async function lookUps(
+  store: LogStore,
+  reader: LogReader,
+  what: string,
+  to: number,
+  from = 0,
+): Promise<void> {
   const times: number[] = [];
   const began = process.cpuUsage();
+  logThreadMs = logThreadMaxMs = 0;
   let batches = 0;
   let bytes = 0;
   for (let i = 0; i < LOOK_UPS; i++) {
@@ -139,12 +168,10 @@ function lookUps(store: LogStore, what: string, to: number, from = 0): void {
     const end = Math.min(to, store.watermark(topic, partition).highWatermark);
     for (let at = from; at < end;) {
       const key = Buffer.from(ids[driver]);
-      const steps = requests.batchesOf(store, [topic, partition, key, at, end, CALL_BYTES]);
-      let step = steps.next();
-      while (step.done !== true) step = steps.next();
-      at = step.value.next;
-      batches += step.value.batches.length;
-      for (const batch of step.value.batches) bytes += batch.byteLength;
+      const read = await batchesOf(reader, topic, partition, key, at, end, CALL_BYTES);
+      at = read.next;
+      batches += read.batches.length;
+      for (const batch of read.batches) bytes += batch.byteLength;
     }
     times.push(performance.now() - started);
   }
@@ -152,6 +179,8 @@ function lookUps(store: LogStore, what: string, to: number, from = 0): void {
   print(`look-up, ${what}`, {
     "CPU ms": round(cpuMs(began) / LOOK_UPS),
     "p50 ms": round(times[times.length >> 1]),
+    "of it in the log thread, ms": round(logThreadMs / LOOK_UPS),
+    "at once, max ms": round(logThreadMaxMs),
     batches: Math.round(batches / LOOK_UPS),
     MB: round(bytes / LOOK_UPS / mb),
   });

@@ -43,7 +43,7 @@ export class Live {
     this.tracker = new Tracker({ log, reader, drivers, index, hub, staleMs, now, report });
     const { tracker } = this;
     const partition = (id: string): number => this.#partitionOf(id);
-    this.recovery = new Recovery({ log, tracker, drivers, history, now, partitionOf: partition });
+    this.recovery = new Recovery({ reader, tracker, drivers, history, now, partitionOf: partition });
     this.#tick = setInterval(() => tracker.tick(), TICK_MS);
     measure(registry, this);
   }

@@ -6,6 +6,10 @@ import { ANY_KEY } from "./key-index.ts";
 
 /** Pairs in a block, 8 KB: a partition with few batches takes no more. */
 const BLOCK = 1024;
+/** Of one look-up, which nothing interrupts: some tenths of a millisecond. */
+const LOOK_BLOCKS = 128;
+/** About so many rows in its answer, 48 KB. */
+const LOOK_ROWS = 1024;
 /** Pairs between two pauses of a sort: about a millisecond. */
 const PAUSE_EVERY = 128 * BLOCK;
 const DIGIT_BITS = 11;
@@ -29,17 +33,26 @@ export class KeyPostings {
     block[at + 1] = row;
   }
 
-  /** The first row from `from` on, of those looked at, that may hold the key; `rows` if none. */
-  find(hash: number, from: number): number {
-    for (let b = this.#blockBefore(from); b < this.#blocks.length; b++) {
+  /** Rows from `from` on that may hold the key, ascending: all that lie below row `to`. */
+  find(hash: number, from: number): { rows: number[]; to: number } {
+    const rows: number[] = [];
+    let last = -1;
+    const first = this.#blockBefore(from);
+    for (let b = first; b < this.#blocks.length; b++) {
       const block = this.#blocks[b];
+      const begins = block[1];
+      const isEnough = b - first >= LOOK_BLOCKS || rows.length >= LOOK_ROWS;
+      if (isEnough && begins > from) return { rows, to: last === begins ? last + 1 : begins };
       const end = 2 * Math.min(this.count - b * BLOCK, BLOCK);
       for (let at = 0; at < end; at += 2) {
         const found = block[at];
-        if ((found === hash || found === ANY_KEY) && block[at + 1] >= from) return block[at + 1];
+        if (found !== hash && found !== ANY_KEY) continue;
+        const row = block[at + 1];
+        if (row < from || row === last) continue;
+        rows.push((last = row));
       }
     }
-    return this.rows;
+    return { rows, to: this.rows };
   }
 
   /** By hash and row. Yields on the way: a million takes some ten milliseconds. */

@@ -5,7 +5,17 @@
 import type { PartitionIndex } from "./slice-index.ts";
 import type { ErrorCode } from "../model/errors.ts";
 
-export type ReadAt = { topic: string; partition: number; offset: number; maxBytes: number };
+export type ReadAt = {
+  topic: string;
+  partition: number;
+  offset: number;
+  maxBytes: number;
+  /** Only batches that may hold a record of the key. */
+  key?: KeyRange;
+};
+
+/** A key by its hash, and the offset to which it is looked for. */
+export type KeyRange = { hash: number; to: number };
 
 /** Batches of one partition, `ROW` numbers each. */
 export type Rows = Float64Array;
@@ -31,6 +41,8 @@ export type Slot = {
   epochs: [epoch: number, startOffset: number][];
   /** Null: in the file's own table. */
   rows: Rows | null;
+  /** Of what was asked for, all below it is in `rows`. */
+  next: number;
 };
 
 export type Located = {
@@ -72,6 +84,34 @@ export function collectRows(
   }
   return rows;
 }
+
+/** Rows of any places, of about `maxBytes`, at least one. */
+export class RowList {
+  readonly #maxBytes: number;
+  readonly #numbers: number[] = [];
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** False when there is no room for it. */
+  add(index: PartitionIndex, row: number): boolean {
+    const length = index.length[row];
+    if (this.#bytes > 0 && this.#bytes + length > this.#maxBytes) return false;
+    this.#bytes += length;
+    const { base, last, commit, value, position } = index;
+    this.#numbers.push(base[row], last[row], commit[row], value[row], position[row], length);
+    return true;
+  }
+
+  get rows(): Rows {
+    return Float64Array.from(this.#numbers);
+  }
+}
+
+/** The offset behind rows, of which there are some. */
+export const rowsEnd = (rows: Rows): number => rows[rows.length - ROW + LAST] + 1;
 
 export function rowsBytes(rows: Rows | null): number {
   let bytes = 0;

@@ -9,7 +9,6 @@ import type { MessagePort } from "node:worker_threads";
 import type { ErrorCode } from "../model/errors.ts";
 import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
-import type { KeyedBatches } from "./keyed-read.ts";
 import type { BatchTime } from "./batch-times.ts";
 import type { Located, ReadAt } from "./located.ts";
 import type { RecoveryReport } from "./recovery.ts";
@@ -52,11 +51,6 @@ export type LogRequests = {
   read: [
     [topic: string, partition: number, offset: number, maxBytes: number],
     { batches: Uint8Array[]; highWatermark: number; start: number },
-  ];
-  /** The batches that may hold records of a key, `to` not among their offsets. */
-  batchesOf: [
-    [topic: string, partition: number, key: Uint8Array, from: number, to: number, maxBytes: number],
-    KeyedBatches,
   ];
   locate: [[reads: ReadAt[], maxBytesAll: number], Located[]];
   /** By the headers of batches: see `offset-for-time.ts`. */

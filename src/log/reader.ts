@@ -12,6 +12,7 @@ import { limits } from "../model/limits.ts";
 import type { LogPort } from "./client.ts";
 import { openToWrite, type Environment } from "./environment.ts";
 import { Environments } from "./environments.ts";
+import { indexedRows } from "./keyed-rows.ts";
 import {
   BASE,
   collectRows,
@@ -21,6 +22,7 @@ import {
   POSITION,
   ROW,
   rowsBytes,
+  rowsEnd,
   VALUE,
   type Located,
   type ReadAt,
@@ -30,8 +32,11 @@ import {
 import { locateInTable } from "./slice-table.ts";
 import { copyStored, valueOf } from "./stored-batch.ts";
 
+/** What a reader needs of the log thread. */
+export type Places = Pick<LogPort, "call" | "onForgotten">;
+
 /** How often a slice may go away while somebody is about to read it. */
-const TRIES = 3;
+export const TRIES = 3;
 
 export type Found = {
   error: ErrorCode | null;
@@ -42,10 +47,12 @@ export type Found = {
   rows: Rows;
   /** Of all rows. */
   bytes: number;
+  /** Of what was asked for in `slot`, all below it is in `rows`. */
+  next: number;
 };
 
 /** Behind what was found, which is something. */
-export const nextOffset = ({ rows }: Found): number => rows[rows.length - ROW + LAST] + 1;
+export const nextOffset = ({ rows }: Found): number => rowsEnd(rows);
 
 /** Between a look and the take that follows it, far fewer slices go. */
 const GONE_KEPT = 4096;
@@ -53,14 +60,14 @@ const GONE_KEPT = 4096;
 const NO_ROWS: Rows = new Float64Array(0);
 
 export class LogReader {
-  readonly #log: LogPort;
+  readonly #log: Places;
   readonly #sealed = new Environments(limits.readerSealedOpenMax);
   /** The one used last stands last. */
   readonly #writing = new Map<string, Environment>();
   /** Slices that are deleted, or about to be: opened again, one would stay open for nobody. */
   readonly #gone = new Set<string>();
 
-  constructor(log: LogPort) {
+  constructor(log: Places) {
     this.#log = log;
     log.onForgotten((path) => {
       this.#gone.add(path);
@@ -154,15 +161,26 @@ export class LogReader {
   async #resolve(read: ReadAt, located: Located): Promise<Found | number> {
     const { slot } = located;
     if (slot === null) return nothing(located, located.error, located.detail);
-    if (slot.rows !== null)
-      return { ...located, slot, rows: slot.rows, bytes: rowsBytes(slot.rows) };
+    const found = (rows: Rows, next: number): Found => {
+      return { ...located, slot, rows, bytes: rowsBytes(rows), next };
+    };
+    if (slot.rows !== null) return found(slot.rows, slot.next);
     try {
       this.#closeWriting(slot.path);
       while (!this.#gone.has(slot.path) && !this.#sealed.prepare(slot.path)) await turn();
       if (this.#gone.has(slot.path)) return read.offset;
-      const env = this.#sealed.get(slot.path);
-      env.resetReadTxn();
+      this.#sealed.get(slot.path).resetReadTxn();
       const { path, at, until, compacted } = slot;
+      if (read.key !== undefined && until > at) {
+        const steps = indexedRows(this.#sealed, slot, read.partition, read.key.hash, read.maxBytes);
+        let step = steps.next();
+        for (; step.done !== true; step = steps.next()) {
+          await turn();
+          if (this.#gone.has(path)) return read.offset;
+        }
+        if (step.value !== null) return found(step.value.rows, step.value.next);
+      }
+      const env = this.#sealed.get(path);
       const chunks = this.#sealed.chunks(path);
       const place = locateInTable(env, chunks, path, read.partition, at);
       const next = place === null ? until : Math.min(place.index.base[place.row], until);
@@ -172,14 +190,14 @@ export class LogReader {
         return nothing(located, "damaged", detail);
       }
       const rows = collectRows(place.index, place.row, until, read.maxBytes, compacted);
-      return { ...located, slot, rows, bytes: rowsBytes(rows) };
+      return found(rows, rows.length === 0 ? at : rowsEnd(rows));
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
       if (error.code === "damaged" && !existsSync(slot.path)) {
         this.#forget(slot.path);
         return read.offset;
       }
-      return nothing(located, error.code, error.message);
+      return nothing(located, error.code, error.detail);
     }
   }
 
@@ -221,7 +239,7 @@ export class LogReader {
 
 function nothing(located: Located, error: ErrorCode | null, detail: string): Found {
   const { start, highWatermark } = located;
-  return { error, detail, start, highWatermark, slot: null, rows: NO_ROWS, bytes: 0 };
+  return { error, detail, start, highWatermark, slot: null, rows: NO_ROWS, bytes: 0, next: -1 };
 }
 
 /** Whole batches up to `maxBytes` in all; the first that has any keeps one at least. */

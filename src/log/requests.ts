@@ -6,7 +6,6 @@
 import { MilepostError } from "../model/errors.ts";
 import { changedConfig } from "../model/topic-config.ts";
 import { checkIngest } from "./ingest-topics.ts";
-import { KeyedRead } from "./keyed-read.ts";
 import { type Located, type ReadAt, rowsBytes } from "./located.ts";
 import type { LogOp, LogRequests } from "./protocol.ts";
 import type { LogStore } from "./store.ts";
@@ -32,7 +31,6 @@ export const changing: ReadonlySet<LogOp> = new Set<LogOp>([
 /** These may take long, and yield on the way. */
 export const lasting: ReadonlySet<LogOp> = new Set<LogOp>([
   "read",
-  "batchesOf",
   "firstBatchSince",
   "newestBatch",
   "skipDamage",
@@ -52,13 +50,6 @@ export const requests: Table = {
     const [topic, partition, offset] = args;
     while (!store.topic(topic).reader.prepare(partition, offset)) yield;
     return store.read(...args);
-  },
-  batchesOf(store, [name, partition, key, from, to, maxBytes]) {
-    return ofTopic(store, name, function* (topic) {
-      const read = new KeyedRead(topic, partition, key, from, to, maxBytes);
-      while (!read.step()) yield;
-      return read.result;
-    });
   },
   locate: direct<"locate">((store, [reads, maxBytesAll]) => {
     let left = maxBytesAll;
@@ -130,15 +121,15 @@ function* ofTopic<T>(
   }
 }
 
-function locate(store: LogStore, { topic, partition, offset, maxBytes }: ReadAt): Located {
+function locate(store: LogStore, { topic, partition, offset, maxBytes, key }: ReadAt): Located {
   let start = -1;
   let highWatermark = -1;
   try {
     ({ start, highWatermark } = store.watermark(topic, partition));
-    const slot = store.topic(topic).reader.locate(partition, offset, maxBytes);
+    const slot = store.topic(topic).reader.locate(partition, offset, maxBytes, key);
     return { error: null, detail: "", start, highWatermark, slot };
   } catch (error) {
     if (!(error instanceof MilepostError)) throw error;
-    return { error: error.code, detail: error.message, start, highWatermark, slot: null };
+    return { error: error.code, detail: error.detail, start, highWatermark, slot: null };
   }
 }

@@ -5,7 +5,8 @@
 import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
 import { type BatchTime, firstBatchSince, newestBatch } from "./batch-times.ts";
-import { collectRows, type Slot } from "./located.ts";
+import { postedRows } from "./keyed-rows.ts";
+import { collectRows, type KeyRange, rowsEnd, type Slot } from "./located.ts";
 import type { TopicRow } from "./manifest.ts";
 import type { PartitionLog } from "./partition-log.ts";
 import type { Slice } from "./slice.ts";
@@ -69,13 +70,15 @@ export class TopicReader {
 
   /**
    * Where the batches from `offset` on lie: those of one slice, below the watermark, none that was
-   * skipped. For readers in other threads.
+   * skipped. With a key, those that may hold it, and null at the end of its range. For readers in
+   * other threads.
    */
-  locate(p: number, offset: number, maxBytes: number): Slot | null {
+  locate(p: number, offset: number, maxBytes: number, key?: KeyRange): Slot | null {
     const log = this.#log(p);
     this.checkRange(p, offset);
+    const end = Math.min(log.highWatermark, key?.to ?? Infinity);
     let at = offset;
-    while (at < log.highWatermark) {
+    while (at < end) {
       const skipTo = this.skippedTo(p, at);
       if (skipTo !== null) {
         at = skipTo;
@@ -84,14 +87,18 @@ export class TopicReader {
       const slice = this.sliceAt(p, at);
       const { row, path, index: unsealed } = slice;
       const { flushed, compacted } = row;
-      const until = Math.min(log.highWatermark, row.ends[p] ?? 0, this.#nextSkip(p, at));
+      const until = Math.min(end, row.ends[p] ?? 0, this.#nextSkip(p, at));
       const writing = row.state !== "sealed";
       const slot = { path, writing, flushed, compacted, at, until, epochs: log.epochsFrom(at) };
-      if (unsealed === null) return { ...slot, rows: null };
+      if (unsealed === null) return { ...slot, rows: null, next: at };
       const place = slice.locate(p, at);
       if (place !== null && place.index.base[place.row] <= at) {
+        const postings = key === undefined ? null : (slice.keys?.of(p) ?? null);
+        if (key !== undefined && postings !== null && place.row < postings.rows) {
+          return { ...slot, ...postedRows(postings, key.hash, place, until, maxBytes) };
+        }
         const rows = collectRows(place.index, place.row, until, maxBytes, compacted);
-        return { ...slot, rows };
+        return { ...slot, rows, next: rowsEnd(rows) };
       }
       const next = place === null ? row.ends[p] : place.index.base[place.row];
       if (!compacted || next <= at) throw this.damaged(slice, p, at);

@@ -51,10 +51,13 @@ const cut = (text: string): string =>
 
 export class MilepostError extends Error {
   readonly code: ErrorCode;
+  /** Of the message, what is not the code's own text. */
+  readonly detail: string;
   constructor(code: ErrorCode, detail?: string) {
     super(detail === undefined ? table[code].text : `${table[code].text}: ${cut(detail)}`);
     this.name = "MilepostError";
     this.code = code;
+    this.detail = detail ?? "";
   }
   get retriable(): boolean {
     return table[this.code].retriable;

@@ -120,11 +120,7 @@ describe("the index in memory", () => {
         for (let key = 1; key < 7; key++) {
           const own = model.filter(([k]) => k === key).map(([, r]) => r);
           const wanted = [...new Set([...own, ...any])].filter((r) => r >= begin);
-          const found: number[] = [];
-          let at = begin;
-          while (at < postings.rows && (at = postings.find(key, at)) < postings.rows) {
-            found.push(at++);
-          }
+          const found = postings.find(key, begin).rows;
           expect(found).toEqual(wanted.sort((a, b) => a - b));
         }
         const sorting = postings.sorted();
@@ -136,6 +132,31 @@ describe("the index in memory", () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("a look-up is bounded, and the next goes on where it ended", () => {
+    const postings = new KeyPostings();
+    // every fifth row has more keys than one look-up goes through
+    for (let row = 0; row < 20; row++) {
+      for (let n = 0; n < (row % 5 === 0 ? 300_000 : 50_000); n++) postings.add(2 + (n % 9), row);
+      if (row % 3 === 0) postings.add(1, row);
+    }
+    for (let row = 20; row < 9000; row++) postings.add(1, row);
+    postings.rows = 9000;
+    const found: number[] = [];
+    let most = 0;
+    let looks = 0;
+    for (let at = 0; at < postings.rows; looks++) {
+      const { rows, to } = postings.find(1, at);
+      expect(to).toBeGreaterThan(at);
+      found.push(...rows);
+      most = Math.max(most, rows.length);
+      at = to;
+    }
+    const wanted = Array.from({ length: 9000 }, (_, row) => row);
+    expect(found).toEqual(wanted.filter((row) => row >= 20 || row % 3 === 0));
+    expect(most).toBeLessThanOrEqual(2048);
+    expect(looks).toBeGreaterThan(9);
   });
 
   test("sorts hashes of all 32 bits, more than fit between two pauses", () => {

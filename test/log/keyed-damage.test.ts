@@ -39,7 +39,7 @@ function flip(path: string, needle: string | Uint8Array, skip: number): void {
   writeFileSync(path, bytes);
 }
 
-test("damage to the index: told by doctor, and the slice is read whole", () => {
+test("damage to the index: told by doctor, and the slice is read whole", async () => {
   const dir = newDirectory();
   let store = openStore(dir);
   fortyBatches(store);
@@ -62,7 +62,9 @@ test("damage to the index: told by doctor, and the slice is read whole", () => {
     store = openStore(dir);
     for (const p of [0, 1]) {
       for (const n of [0, 1, 2, 3]) {
-        expect(offsets(readKey(store, p, `k${n}`, 0, Infinity).records)).toEqual(every4th(n));
+        expect(offsets((await readKey(store, p, `k${n}`, 0, Infinity)).records)).toEqual(
+          every4th(n),
+        );
       }
     }
     store.close();
@@ -70,7 +72,7 @@ test("damage to the index: told by doctor, and the slice is read whole", () => {
 });
 
 describe("a damaged batch", () => {
-  test("is an error to who asks for its key, after what lies before it, until skipped", () => {
+  test("is an error to who asks for its key, after what lies before it, until skipped", async () => {
     const dir = newDirectory();
     let store = openStore(dir);
     fortyBatches(store);
@@ -80,18 +82,18 @@ describe("a damaged batch", () => {
     // the last one is in the second partition
     flip(path as string, "value-17-", 20);
     store = openStore(dir);
-    const first = batchesOf(store, 1, "k1", 0, 40);
+    const first = await batchesOf(store, 1, "k1", 0, 40);
     expect(first).toMatchObject({ next: 17 });
     expect(first.batches).toHaveLength(4);
-    expect(() => batchesOf(store, 1, "k1", 17, 40)).toThrow("t/1 at offset 17");
-    expect(offsets(readKey(store, 1, "k2", 0, 40).records)).toEqual(every4th(2));
+    await expect(batchesOf(store, 1, "k1", 17, 40)).rejects.toThrow("t/1 at offset 17");
+    expect(offsets((await readKey(store, 1, "k2", 0, 40)).records)).toEqual(every4th(2));
     store.skipDamage("t", 1, 17);
     const left = every4th(1).filter((offset) => offset !== 17);
-    expect(offsets(readKey(store, 1, "k1", 0, 40).records)).toEqual(left);
+    expect(offsets((await readKey(store, 1, "k1", 0, 40)).records)).toEqual(left);
     store.close();
   });
 
-  test("before the index was made: may be of any key, and is never passed over", () => {
+  test("before the index was made: may be of any key, and is never passed over", async () => {
     const dir = newDirectory();
     let store = openStore(dir);
     store.createTopic("t", 1, keyed);
@@ -101,21 +103,21 @@ describe("a damaged batch", () => {
     flip(sliceFiles(dir, "t")[0], "value-05-", -3);
     store = openStore(dir);
     expect(store.topic("t").slices[0].row.state).toBe("rolled");
-    const check = (): void => {
+    const check = async (): Promise<void> => {
       for (const n of [0, 1, 2, 3]) {
-        expect(() => readKey(store, 0, `k${n}`, 0, 30)).toThrow("t/0 at offset 5");
-        const after = readKey(store, 0, `k${n}`, 6, 30);
+        await expect(readKey(store, 0, `k${n}`, 0, 30)).rejects.toThrow("t/0 at offset 5");
+        const after = await readKey(store, 0, `k${n}`, 6, 30);
         expect(offsets(after.records)).toEqual(every4th(n).filter((at) => at > 5 && at < 30));
       }
     };
-    check();
+    await check();
     tickMany(store, 1_000_000);
     expect(store.topic("t").slices[0].row.state).toBe("sealed");
-    check();
+    await check();
     store.close();
   });
 
-  test("in a slice that goes on: its offsets are missing to every look-up", () => {
+  test("in a slice that goes on: its offsets are missing to every look-up", async () => {
     const dir = newDirectory();
     let store = openStore(dir);
     store.createTopic("t", 1, keyed);
@@ -124,23 +126,23 @@ describe("a damaged batch", () => {
     flip(sliceFiles(dir, "t")[0], "value-05-", 20);
     store = openStore(dir);
     expect(store.recovery.damaged).toMatchObject([{ offset: 5 }]);
-    const check = (): void => {
-      expect(() => readKey(store, 0, "k3", 0, 8)).toThrow("t/0 at offset 5");
+    const check = async (): Promise<void> => {
+      await expect(readKey(store, 0, "k3", 0, 8)).rejects.toThrow("t/0 at offset 5");
     };
     for (let i = 8; i < 40; i++) {
       appendOne(store, "t", 0, numbered(i));
       if (i % 4 === 0) tickMany(store, 1_000_000, 2);
-      check();
+      await check();
     }
     tickMany(store, 1_000_000);
     expect(store.topic("t").slices[0].row.state).toBe("sealed");
-    check();
-    expect(offsets(readKey(store, 0, "k3", 7, 40).records)).toEqual(every4th(3).slice(1));
+    await check();
+    expect(offsets((await readKey(store, 0, "k3", 7, 40)).records)).toEqual(every4th(3).slice(1));
     store.close();
   });
 });
 
-test("damage at the end of a slice is met on the way into the next one", () => {
+test("damage at the end of a slice is met on the way into the next one", async () => {
   const dir = newDirectory();
   let store = openStore(dir);
   store.createTopic("t", 2, keyed);
@@ -153,16 +155,16 @@ test("damage at the end of a slice is met on the way into the next one", () => {
   for (let i = 0; i < 40; i++) appendOne(store, "t", 1, numbered(i));
   for (let i = 4; i < 8; i++) appendOne(store, "t", 0, numbered(i));
   for (let i = 0; i < 2; i++) {
-    expect(batchesOf(store, 0, "k1", 0, 8)).toMatchObject({ next: 3 });
-    expect(() => batchesOf(store, 0, "k1", 3, 8)).toThrow("t/0 at offset 3");
-    expect(offsets(readKey(store, 0, "k1", 4, 8).records)).toEqual([5]);
+    expect(await batchesOf(store, 0, "k1", 0, 8)).toMatchObject({ next: 3 });
+    await expect(batchesOf(store, 0, "k1", 3, 8)).rejects.toThrow("t/0 at offset 3");
+    expect(offsets((await readKey(store, 0, "k1", 4, 8)).records)).toEqual([5]);
     tickMany(store, 1_000_000);
     expect(store.topic("t").slices[0].row.state).toBe("sealed");
   }
   store.close();
 });
 
-test("records that cannot be read may be of any key", () => {
+test("records that cannot be read may be of any key", async () => {
   const store = openStore(newDirectory());
   store.createTopic("t", 1, keyed);
   const garbage = batchOf([{ key: "k0", value: "not a record any more" }]);
@@ -172,7 +174,7 @@ test("records that cannot be read may be of any key", () => {
   for (let i = 0; i < 40; i++) appendOne(store, "t", 0, numbered(i));
   tickMany(store, 1_000_000);
   expect(store.topic("t").slices[0].row.state).toBe("sealed");
-  const { batches } = batchesOf(store, 0, "k1", 0, 41);
+  const { batches } = await batchesOf(store, 0, "k1", 0, 41);
   expect(batches).toHaveLength(11);
   expect(baseOffset(batches[0])).toBe(at);
   store.close();
@@ -199,7 +201,7 @@ test("kill -9 at any step of sealing: it goes on, and no look-up misses a record
     for (const p of [0, 1]) {
       const all = readAll(store, "t", p);
       for (const driver of ["driver-7", "driver-34"]) {
-        const { records } = readKey(store, p, driver, 0, Infinity);
+        const { records } = await readKey(store, p, driver, 0, Infinity);
         const wanted = all.filter((r) => text(r.key) === driver);
         expect(valuesOf(records)).toEqual(valuesOf(wanted));
         expect(records.length).toBeGreaterThan(100);

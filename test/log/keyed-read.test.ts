@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { setCrc, setU32 } from "../../src/batch/header.ts";
 import { ATTRIBUTES, BATCH_LENGTH, HEADER_BYTES, LENGTH_OVERHEAD } from "../../src/batch/layout.ts";
 import { recordsOf } from "../../src/batch/records.ts";
+import { batchesOf as lookUp, type KeyedBatches } from "../../src/log/keyed-reader.ts";
+import { LogReader } from "../../src/log/reader.ts";
 import { verifyDirectory } from "../../src/log/verify.ts";
 import {
   appendOne,
@@ -24,6 +26,7 @@ import {
   keyIndexEntries,
   numbered,
   padding,
+  readerOf,
   readKey,
 } from "./keyed.ts";
 import { startLog } from "./log-thread.ts";
@@ -73,20 +76,22 @@ const step = fc.oneof(
 
 test.each(["delete", "compact"])(
   "%s: any history, the records of a key are all there",
-  (policy) => {
-    fc.assert(
-      fc.property(fc.array(step, { minLength: 10, maxLength: 60 }), (steps) => {
+  async (policy) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
         const dir = newDirectory();
         let now = 1_000_000;
         let store = openStore(dir, now);
+        let reader = readerOf(store);
         store.createTopic("t", partitions, { ...keyed, "cleanup.policy": policy });
         const model: [key: string | null, value: string][][] = [[], []];
-        const check = (n: number, from: number, to: number, max?: number): void => {
+        const check = async (n: number, from: number, to: number, max?: number): Promise<void> => {
           for (let p = 0; p < partitions; p++) {
             const { start, highWatermark } = store.watermark("t", p);
             const first = start + Math.floor((highWatermark - start) * from);
             const end = start + Math.floor((highWatermark - start) * to);
-            const { records } = readKey(store, p, `driver-${n}`, first, end, max);
+            const key = `driver-${n}`;
+            const { records } = await readKey(store, p, key, first, end, max, reader);
             const expected =
               policy === "delete"
                 ? model[p].map(([k, value], offset) => ({ k, value, offset }))
@@ -94,7 +99,7 @@ test.each(["delete", "compact"])(
                     return { k: text(r.key), value: text(r.value), offset: r.offset };
                   });
             const wanted = expected.filter(({ k, offset }) => {
-              return k === `driver-${n}` && offset >= first && offset < end;
+              return k === key && offset >= first && offset < end;
             });
             expect(records.map((r) => `${r.offset} ${text(r.value)}`)).toEqual(
               wanted.map((r) => `${r.offset} ${r.value}`),
@@ -119,18 +124,21 @@ test.each(["delete", "compact"])(
           } else if (s.kind === "tick") {
             tickMany(store, now, s.times);
           } else if (s.kind === "read") {
-            check(s.n, s.from, s.to, s.max);
+            await check(s.n, s.from, s.to, s.max);
           } else {
+            reader.close();
             store.close();
             store = openStore(dir, now);
+            reader = readerOf(store);
           }
         }
-        for (let n = 1; n <= 9; n++) check(n, 0, 1);
+        for (let n = 1; n <= 9; n++) await check(n, 0, 1);
         tickMany(store, now);
         for (let n = 1; n <= 9; n++) {
-          check(n, 0, 1);
-          check(n, 0.1 * n, 0.95);
+          await check(n, 0, 1);
+          await check(n, 0.1 * n, 0.95);
         }
+        reader.close();
         store.close();
         expect(verifyDirectory(dir)).toEqual([]);
       }),
@@ -141,49 +149,49 @@ test.each(["delete", "compact"])(
 
 const offsets = (records: { offset: number }[]): number[] => records.map((r) => r.offset);
 
-test("a look-up reads the batches of its key and no others", () => {
+test("a look-up reads the batches of its key and no others", async () => {
   const dir = newDirectory();
   let store = openStore(dir);
   fortyBatches(store);
   tickMany(store, 1_000_000);
-  const check = (): void => {
+  const check = async (): Promise<void> => {
     for (const p of [0, 1]) {
-      const { batches, records } = readKey(store, p, "k1", 0, Infinity);
+      const { batches, records } = await readKey(store, p, "k1", 0, Infinity);
       expect(offsets(records)).toEqual(every4th(1));
       expect(batches).toHaveLength(10);
-      expect(batchesOf(store, p, "k1", 14, 22).batches).toHaveLength(2);
-      expect(batchesOf(store, p, "k1", 0, 40, 1)).toMatchObject({ next: 5 });
-      expect(batchesOf(store, p, "nobody", 0, 40)).toMatchObject({ batches: [], next: 40 });
+      expect((await batchesOf(store, p, "k1", 14, 22)).batches).toHaveLength(2);
+      expect(await batchesOf(store, p, "k1", 0, 40, 1)).toMatchObject({ next: 5 });
+      expect(await batchesOf(store, p, "nobody", 0, 40)).toMatchObject({ batches: [], next: 40 });
     }
   };
-  check();
+  await check();
   store.close();
   store = openStore(dir);
   // of the open slice nothing is known yet
-  expect(readKey(store, 0, "k1", 0, Infinity).batches.length).toBeGreaterThan(10);
+  expect((await readKey(store, 0, "k1", 0, Infinity)).batches.length).toBeGreaterThan(10);
   tickMany(store, 1_000_000);
-  check();
-  expect(() => batchesOf(store, 0, "k1", 41, 50)).toThrow("have 0 to 40");
-  expect(() => batchesOf(store, 2, "k1", 0, 50)).toThrow("no such partition");
+  await check();
+  await expect(batchesOf(store, 0, "k1", 41, 50)).rejects.toThrow("have 0 to 40");
+  await expect(batchesOf(store, 2, "k1", 0, 50)).rejects.toThrow("no such partition");
   store.deleteRecords("t", 0, 20);
-  expect(() => batchesOf(store, 0, "k1", 19, 40)).toThrow("have 20 to 40");
-  expect(offsets(readKey(store, 0, "k1", 20, 40).records)).toEqual([21, 25, 29, 33, 37]);
+  await expect(batchesOf(store, 0, "k1", 19, 40)).rejects.toThrow("have 20 to 40");
+  expect(offsets((await readKey(store, 0, "k1", 20, 40)).records)).toEqual([21, 25, 29, 33, 37]);
   store.close();
 });
 
-test("slices from before the index are read whole, later ones are not", () => {
+test("slices from before the index are read whole, later ones are not", async () => {
   const dir = newDirectory();
   const store = openStore(dir);
   fortyBatches(store, { "segment.bytes": "65536" });
   tickMany(store, 1_000_000);
   expect(keyIndexEntries(sliceFiles(dir, "t")[0])).toEqual([]);
-  const { batches, records } = readKey(store, 0, "k2", 0, Infinity, 20_000);
+  const { batches, records } = await readKey(store, 0, "k2", 0, Infinity, 20_000);
   expect(batches).toHaveLength(40);
   expect(offsets(records)).toEqual(every4th(2));
   store.alterTopic("t", { "milepost.from": "position" });
   for (let i = 40; i < 80; i++) appendOne(store, "t", 0, numbered(i));
   tickMany(store, 1_000_000);
-  const both = readKey(store, 0, "k2", 0, Infinity, 20_000);
+  const both = await readKey(store, 0, "k2", 0, Infinity, 20_000);
   expect(offsets(both.records)).toEqual([...every4th(2), ...every4th(42)]);
   expect(both.batches.length).toBeLessThan(60);
   store.close();
@@ -193,11 +201,19 @@ test("slices from before the index are read whole, later ones are not", () => {
 test("another thread looks keys up while others write, and slices are sealed", async () => {
   const log = await (await startLog(newDirectory())).port();
   await log.call("createTopic", "t", 1, keyed);
+  const reader = new LogReader(log);
   const read = async (to: number): Promise<number[]> => {
     const found: number[] = [];
     for (let at = 0; at < to;) {
-      const key = new Uint8Array(Buffer.from("k1"));
-      const { batches, next } = await log.call("batchesOf", "t", 0, key, at, Infinity, 20_000);
+      const { batches, next } = await lookUp(
+        reader,
+        "t",
+        0,
+        Buffer.from("k1"),
+        at,
+        Infinity,
+        20_000,
+      );
       for (const batch of batches) {
         for (const r of recordsOf(batch)) if (text(r.key) === "k1") found.push(r.offset);
       }
@@ -214,4 +230,60 @@ test("another thread looks keys up while others write, and slices are sealed", a
   }
   await log.call("deleteTopic", "t");
   await expect(read(1)).rejects.toThrow("no such topic");
+  reader.close();
 });
+
+test("the same as a full scan, while others append and retention takes slices", async () => {
+  const dir = newDirectory();
+  const thread = await startLog(dir);
+  const log = await thread.port();
+  await log.call("createTopic", "t", 1, { ...keyed, "retention.bytes": "400000" });
+  const RECORDS = 3000;
+  const keyAt = (offset: number): string => `k${(offset * 7919) % 13}`;
+  let end = 0;
+  const write = async (): Promise<void> => {
+    while (end < RECORDS) {
+      const records = Array.from({ length: 1 + (end % 9) }, (_, i) => {
+        const value = Buffer.from(`${end + i} ${padding.slice(0, (end * 31) % 1500)}`);
+        return { partition: 0, key: Buffer.from(keyAt(end + i)), value };
+      });
+      end += records.length;
+      await log.append("t", records);
+    }
+  };
+  let lookUps = 0;
+  const look = async (seed: number): Promise<void> => {
+    const reader = new LogReader(await thread.port());
+    for (let n = seed; end < RECORDS; n++) {
+      const { start, highWatermark } = await log.call("bounds", "t", 0);
+      const from = start + Math.floor((highWatermark - start) * ((n * 0.37) % 1));
+      const key = `k${n % 13}`;
+      const to = n % 3 === 0 ? from + 200 : Infinity;
+      const maxBytes = [1, 5000, 1_000_000][n % 3];
+      let read: KeyedBatches;
+      try {
+        read = await lookUp(reader, "t", 0, Buffer.from(key), from, to, maxBytes);
+      } catch (error) {
+        expect(String(error)).toContain("out of range");
+        continue;
+      }
+      lookUps++;
+      const found = read.batches
+        .flatMap((batch) => [...recordsOf(batch)])
+        .filter((r) => text(r.key) === key && r.offset >= from && r.offset < to);
+      for (const r of found) expect(text(r.value)?.split(" ")[0]).toBe(String(r.offset));
+      const offsets = found.map((r) => r.offset);
+      expect(offsets).toEqual([...new Set(offsets)].sort((a, b) => a - b));
+      for (const offset of offsets) expect(keyAt(offset)).toBe(key);
+      for (let o = Math.max(from, read.start); o < Math.min(to, read.next); o++) {
+        if (keyAt(o) === key) expect(offsets).toContain(o);
+      }
+      if (highWatermark > from) expect(read.next).toBeGreaterThan(from);
+    }
+    reader.close();
+  };
+  await Promise.all([write(), look(0), look(5), look(11)]);
+  expect(lookUps).toBeGreaterThan(20);
+  const { start } = await log.call("bounds", "t", 0);
+  expect(start).toBeGreaterThan(RECORDS / 4);
+}, 60_000);

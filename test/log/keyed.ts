@@ -3,9 +3,11 @@ import { baseOffset, lastOffsetDelta } from "../../src/batch/header.ts";
 import { recordsOf } from "../../src/batch/records.ts";
 import { KIND_KEY_INDEX } from "../../src/log/environment.ts";
 import { LmdbFile, type FileEntry } from "../../src/log/lmdb-file.ts";
+import * as keyedReader from "../../src/log/keyed-reader.ts";
+import { LogReader, type Places } from "../../src/log/reader.ts";
 import { requests } from "../../src/log/requests.ts";
 import type { LogStore } from "../../src/log/store.ts";
-import { appendOne, batchOf, text } from "./fixture.ts";
+import { answerOf, appendOne, batchOf, text } from "./fixture.ts";
 
 /** Of a topic with an index of keys, in slices of some twenty batches of `padding`. */
 export const keyed = {
@@ -19,37 +21,53 @@ export const padding = Array.from({ length: 300 }, (_, i) => {
   return (i * 2654435761).toString(36);
 }).join("");
 
-/** One call of topic `t`, its steps done at once. */
-export function batchesOf(
+/** Of a store in this very thread; what passes between them is copied, as between threads. */
+export function readerOf(store: LogStore): LogReader {
+  const call = async (op: "locate", args: unknown) => {
+    return structuredClone(answerOf(requests[op](store, structuredClone(args) as never)));
+  };
+  const log = {
+    call: (op: "locate", ...args: unknown[]) => call(op, args),
+    onForgotten: (listener: (path: string) => void) => store.onForgotten(listener),
+  };
+  return new LogReader(log as Places);
+}
+
+/** One look-up in topic `t`. */
+export async function batchesOf(
   store: LogStore,
   partition: number,
   key: string,
   from: number,
   to: number,
   maxBytes = 1_000_000,
-): { batches: Uint8Array[]; next: number } {
-  const steps = requests.batchesOf(store, ["t", partition, Buffer.from(key), from, to, maxBytes]);
-  let step = steps.next();
-  while (step.done !== true) step = steps.next();
-  return step.value;
+  reader?: LogReader,
+): Promise<keyedReader.KeyedBatches> {
+  const own = reader ?? readerOf(store);
+  try {
+    return await keyedReader.batchesOf(own, "t", partition, Buffer.from(key), from, to, maxBytes);
+  } finally {
+    if (reader === undefined) own.close();
+  }
 }
 
-/** All calls until nothing is left: the batches, in order, and the records of the key in range. */
-export function readKey(
+/** Look-ups until nothing is left: the batches, in order, and the records of the key in range. */
+export async function readKey(
   store: LogStore,
   partition: number,
   key: string,
   from: number,
   to: number,
   maxBytes?: number,
+  reader?: LogReader,
 ) {
   const batches: Uint8Array[] = [];
   const end = Math.min(to, store.watermark("t", partition).highWatermark);
   for (let at = from; at < end;) {
-    const { batches: more, next } = batchesOf(store, partition, key, at, to, maxBytes);
-    expect(next).toBeGreaterThan(at);
-    batches.push(...more);
-    at = next;
+    const read = await batchesOf(store, partition, key, at, to, maxBytes, reader);
+    expect(read.next).toBeGreaterThan(at);
+    batches.push(...read.batches);
+    at = read.next;
   }
   let last = -1;
   for (const batch of batches) {
