@@ -8,7 +8,7 @@ import { addMissing, howToAdd, parts } from "./parts.ts";
 
 /**
  * `npm test`: lint, format, types, then every test file; the last line is "N passed, N failed",
- * where lint, format and types count as one each. `npm test -- test/log` runs vitest alone, with
+ * where each check before them counts as one. `npm test -- test/log` runs vitest alone, with
  * those arguments.
  */
 
@@ -89,6 +89,7 @@ if (args.length === 0) {
   await check("lint", scripts.lint);
   await check("format", scripts["format:check"]);
   await check("types", scripts.types);
+  await check("types of the map", scripts["types:map"]);
 }
 await tests(args);
 

@@ -1,0 +1,87 @@
+/** The panel of the selected driver; a sheet from below on phones. */
+import { FADE_AFTER_MS, isMoving } from "./fleet.ts";
+import { compassPoint, duration, element, setText } from "./page.ts";
+import type { Ping } from "./ping.ts";
+import type { Trail } from "./trail.ts";
+
+const PARTS = 60;
+const WIDTH = 300;
+const HEIGHT = 48;
+const KMH = 3.6;
+
+export class Panel {
+  readonly #root = element("driver");
+  readonly #follow = element<HTMLButtonElement>("follow");
+
+  constructor(actions: { close(): void; follow(): void }) {
+    element("close").addEventListener("click", actions.close);
+    this.#follow.addEventListener("click", actions.follow);
+  }
+
+  open(id: string): void {
+    this.#root.hidden = false;
+    setText("driver-id", id);
+    element("driver-id").title = id;
+    element("profile").hidden = true;
+    setText("distance", "–");
+  }
+
+  close(): void {
+    this.#root.hidden = true;
+  }
+
+  /** Pixels of the map's right, bottom and left that it covers. */
+  get padding(): { left: number; bottom: number } {
+    if (this.#root.hidden) return { left: 0, bottom: 0 };
+    const { right, width, height } = this.#root.getBoundingClientRect();
+    const isSheet = width > innerWidth * 0.9;
+    return isSheet ? { left: 0, bottom: height } : { left: right, bottom: 0 };
+  }
+
+  following(on: boolean): void {
+    this.#follow.ariaPressed = String(on);
+    this.#follow.textContent = on ? "Following" : "Follow";
+  }
+
+  /** `state`: what the gateway said last, if the driver is gone. */
+  show(ping: Ping, clockMs: number, isStale: boolean): void {
+    const ageMs = clockMs - ping.ts;
+    const moving = isMoving(ping);
+    const silent = isStale || clockMs - ping.received > FADE_AFTER_MS;
+    setText("driver-state", silent ? "Not heard of lately" : moving ? "Moving" : "Standing still");
+    setText("speed", ping.speed === undefined ? "–" : String(Math.round(ping.speed * KMH)));
+    const { heading } = ping;
+    const turned = heading === undefined ? "–" : `${compassPoint(heading)} ${Math.round(heading)}°`;
+    setText("heading", turned);
+    const compass = element<SVGElement>("compass");
+    compass.style.visibility = heading === undefined ? "hidden" : "visible";
+    compass.style.transform = `rotate(${heading ?? 0}deg)`;
+    setText("age", `${duration(ageMs)} ago`);
+    setText("battery", ping.battery === undefined ? "–" : `${Math.round(ping.battery * 100)} %`);
+    setText("accuracy", ping.accuracy === undefined ? "–" : `± ${Math.round(ping.accuracy)} m`);
+    setText("trip", ping.trip ?? "None");
+  }
+
+  /** Distance, and speed over time. */
+  showTrail(trail: Trail): void {
+    const { fixes } = trail;
+    if (fixes.length < 2) return;
+    const spanMs = fixes[fixes.length - 1].ts - fixes[0].ts;
+    const label = spanMs > 55 * 60_000 ? "Last hour" : `Last ${duration(spanMs)}`;
+    setText("distance-label", label);
+    setText("distance", `${(trail.metres() / 1000).toFixed(1)} km`);
+    const speeds = trail.speeds(Math.min(PARTS, fixes.length - 1));
+    element("profile").hidden = speeds.length < 8;
+    if (speeds.length < 8) return;
+    setText("profile-from", `${duration(spanMs)} ago`);
+    const top = Math.max(8, ...speeds.map((speed) => speed ?? 0));
+    const across = WIDTH / (speeds.length - 1);
+    const corners = speeds.map((speed, i) => {
+      const y = HEIGHT - 2 - ((speed ?? 0) / top) * (HEIGHT - 6);
+      return `${(i * across).toFixed(1)} ${y.toFixed(1)}`;
+    });
+    const line = `M${corners.join("L")}`;
+    element("profile-line").setAttribute("d", line);
+    element("profile-area").setAttribute("d", `${line}L${WIDTH} ${HEIGHT}L0 ${HEIGHT}Z`);
+  }
+}
