@@ -36,6 +36,7 @@ export class Exchange {
   readonly #closeAfter: boolean;
   #onOver: ((status: number) => void) | null = null;
   #onGone: (() => void) | null = null;
+  #hasBegun = false;
   /** Of every answer. */
   common: HeaderFields = [];
 
@@ -87,6 +88,18 @@ export class Exchange {
     this.#answer(status, body, headers, this.#closeAfter);
   }
 
+  /** To a HEAD, for a body that is not at hand. */
+  replyHead(status: number, length: number, headers: HeaderFields): void {
+    const res = this.#res;
+    if (res === null) return;
+    this.#finish(status);
+    res.cork(() => {
+      this.#head(res, status, headers);
+      res.writeHeader("Content-Length", String(length));
+      res.endWithoutBody();
+    });
+  }
+
   error(status: number, code: string, message: string, headers: HeaderFields = []): void {
     this.#answer(status, errorBody(code, message), headers, this.#closeAfter);
   }
@@ -103,6 +116,7 @@ export class Exchange {
     const res = this.#res;
     if (res === null) return null;
     this.#onGone = onGone;
+    this.#hasBegun = true;
     res.cork(() => this.#head(res, status, headers));
     return res;
   }
@@ -116,6 +130,12 @@ export class Exchange {
   /** The connection ends here, whatever is on its way. */
   abort(): void {
     this.#res?.close();
+  }
+
+  /** A fault of ours: said when nothing was sent yet, else the answer is cut short. */
+  failed(): void {
+    if (this.#hasBegun) this.abort();
+    else this.error(500, "internal", "failed; the gateway's log says why");
   }
 
   /**

@@ -40,18 +40,19 @@ const reader = new LogReader(log);
 const { host, port, allowOrigin, staleMs, dataDir } = options;
 const report = (line: string): void => tell({ line });
 const live = await Live.open({ log, reader, dataDir, staleMs, registry, report, now: Date.now });
-const riders = await startRiders({ live, registry, report, host, port, allowOrigin });
+const services = { live, registry, report, allowOrigin };
+const riders = await startRiders({ ...services, host, port, dataDir });
 
 parent.on("message", (m: ToLive) => {
   if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });
   else if ("drain" in m) void riders.drain().then(() => tell({ drained: true }));
-  else close();
+  else void close();
 });
 tell({ ready: { port: riders.port } });
 
-function close(): void {
+async function close(): Promise<void> {
   riders.close();
-  live.close();
+  await live.close();
   reader.close();
   tell({ closed: true });
   options.log.close();

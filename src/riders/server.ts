@@ -3,9 +3,12 @@
  * over REST, and the map. Nothing here can write to the log.
  */
 import { uws, type UWS } from "../lib/uws.ts";
+import { RiderHttp } from "./http.ts";
+import { Pressure } from "./pressure.ts";
 import type { RiderServices } from "./services.ts";
+import { RiderSockets } from "./websocket.ts";
 
-export type RidersOptions = RiderServices & { host: string; port: number };
+export type RidersOptions = RiderServices & { host: string; port: number; dataDir: string };
 
 export type Riders = {
   port: number;
@@ -15,11 +18,14 @@ export type Riders = {
   close(): void;
 };
 
-export async function startRiders({ host, port }: RidersOptions): Promise<Riders> {
+export async function startRiders(options: RidersOptions): Promise<Riders> {
+  const { host, port } = options;
+  omitServerHeader();
   const app = uws.App();
-  app.any("/*", (res) => {
-    res.writeStatus("404 Not Found").end("");
-  });
+  const http = new RiderHttp(options);
+  const sockets = new RiderSockets(options, new Pressure());
+  app.ws("/connection/websocket", sockets.behavior(http));
+  app.any("/*", (res, req) => http.handle(res, req));
   const listening = await new Promise<UWS.us_listen_socket>((resolve, reject) => {
     app.listen(host, port, (socket) => {
       if (socket) return resolve(socket);
@@ -27,9 +33,28 @@ export async function startRiders({ host, port }: RidersOptions): Promise<Riders
       reject(new Error(`cannot listen on ${host}:${port}`));
     });
   });
+  let isListening = true;
+  const stopListening = (): void => {
+    if (isListening) uws.us_listen_socket_close(listening);
+    isListening = false;
+  };
   return {
     port: uws.us_socket_local_port(listening as UWS.us_socket),
-    drain: () => Promise.resolve(),
-    close: () => void app.close(),
+    drain: async () => {
+      stopListening();
+      sockets.drain();
+      await http.drain();
+    },
+    close: () => {
+      isListening = false;
+      http.close();
+      sockets.close();
+      app.close();
+    },
   };
+}
+
+/** uWS names itself in a header of each answer unless told so in its own way. */
+function omitServerHeader(): void {
+  (uws as unknown as { _cfg?: (key: string) => void })._cfg?.("999999990007");
 }
