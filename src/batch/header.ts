@@ -76,6 +76,9 @@ export function wellFormed(b: Uint8Array): boolean {
   );
 }
 
+/** Of anything: the one checksum of the program. */
+export const crcOf = (bytes: Uint8Array): number => crc32c(bytes);
+
 export const batchCrc = (b: Uint8Array): number => crc32c(b.subarray(ATTRIBUTES));
 
 /** Shape and CRC-32C. */

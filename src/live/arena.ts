@@ -13,6 +13,20 @@ export class Arena {
   #used = BLOCK_UNITS;
   /** Free entries by their units. */
   readonly #free = new Map<number, number[]>();
+  readonly #blocksMax: number;
+
+  constructor(bytesMax: number) {
+    this.#blocksMax = Math.max(1, Math.floor(bytesMax / (BLOCK_UNITS * UNIT)));
+  }
+
+  /** Whether `take` stays within what the arena may grow to; it never refuses. */
+  hasRoom(bytes: number): boolean {
+    const blocks = this.#blocks.length;
+    if (blocks < this.#blocksMax) return true;
+    const units = this.sizeOf(bytes);
+    if ((this.#free.get(units)?.length ?? 0) > 0) return true;
+    return blocks === this.#blocksMax && this.#used + units <= BLOCK_UNITS;
+  }
 
   /** Of memory, in units, for so many bytes. */
   sizeOf(bytes: number): number {
@@ -41,6 +55,11 @@ export class Arena {
 
   write(entry: number, at: number, from: Uint8Array, start: number, end: number): void {
     copyBytes(from, start, end, this.#block(entry), this.#place(entry) + at);
+  }
+
+  read(entry: number, from: number, to: number, target: Uint8Array, at: number): void {
+    const place = this.#place(entry);
+    copyBytes(this.#block(entry), place + from, place + to, target, at);
   }
 
   copy(from: number, to: number, bytes: number): void {

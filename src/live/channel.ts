@@ -5,7 +5,7 @@ import { linePrefix, type Frame, type Publication } from "./publication.ts";
 /** Why a subscription ends without its reader's doing. */
 export type Ended = "too_many_drivers" | "topic_changed";
 
-/** One reader's hold on one channel. */
+/** One reader's hold on one channel. Within `publish` it may unsubscribe, and not subscribe. */
 export interface Subscriber {
   /** What was published in this turn; the frame is valid until the call returns. */
   publish(channel: Channel, frame: Frame): void;
@@ -24,6 +24,10 @@ export class Channel {
   drivers = 0;
   /** Of a `driver:` channel; -1 while the driver was never seen. */
   row = -1;
+  /** Where the pings of its driver are. */
+  partition = 0;
+  /** They are elsewhere now: the channel ends with this turn. */
+  hasMoved = false;
   /** Where its part of the history begins: every publication from this offset on is there. */
   completeFrom = 0;
   /** The last one left at this time, ms; `Infinity` while somebody is there. */

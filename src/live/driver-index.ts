@@ -72,6 +72,7 @@ export class DriverIndex {
     limit: number,
     accept: (row: number) => boolean,
   ): { row: number; metres: number }[] {
+    if (limit === 0) return [];
     const { lat: lats, lon: lons } = this.#positions;
     // looks around in rings, as it were: each box has four times the one before
     for (let reach = Math.min(radius, REACH_MIN_METRES); ; reach = Math.min(radius, reach * 2)) {
@@ -87,6 +88,11 @@ export class DriverIndex {
 
   /** All rows of the squares that a box touches. */
   #inBox(box: Box, visit: (row: number) => boolean): void {
+    if (box.west > box.east && columnOf(box.west) <= columnOf(box.east)) {
+      // all around, but for less than a square
+      this.#inBox({ ...box, west: -180, east: 180 }, visit);
+      return;
+    }
     if (box.west > box.east) {
       let goesOn = true;
       const halves = [

@@ -1,6 +1,6 @@
 /**
  * The last position of each driver: columns of numbers, one row a driver, and an arena for what is
- * no number. A million drivers with pings of 120 B take about 160 MB.
+ * no number.
  *
  *     row     lat lon | ts received | offset partition | trip | flags      columns below
  *     entry   the driver's id, then the members of its ping behind `lon`   in the arena
@@ -8,6 +8,7 @@
  * The JSON of a position is put together again from both (`json`); equal to what was sent, as JSON.
  * Columns are replaced when the table grows: read them from the table each time.
  */
+import { limits } from "../model/limits.ts";
 import { Arena } from "./arena.ts";
 import type { LivePing } from "./live-ping.ts";
 
@@ -30,18 +31,24 @@ export class DriverTable {
   /** Hash of the trip's id; 0: none. */
   trip = new Int32Array(ROWS_MIN);
   flags = new Uint8Array(ROWS_MIN);
+  /** Lengths of the entry's two parts. */
+  idBytes = new Uint8Array(ROWS_MIN);
+  restBytes = new Uint16Array(ROWS_MIN);
   /** Rows that may be in use: below this. Rows of removed drivers have an id of no length. */
   rows = 0;
   /** Drivers known. */
   count = 0;
-  readonly #arena = new Arena();
+  readonly #arena: Arena;
   #entry = new Uint32Array(ROWS_MIN);
-  #idBytes = new Uint8Array(ROWS_MIN);
-  #restBytes = new Uint16Array(ROWS_MIN);
   /** Open addressing: row + 1, 0 for a free place. Half of the places stay free. */
   #places = new Int32Array(2 * ROWS_MIN);
   #hash = new Int32Array(ROWS_MIN);
   readonly #free: number[] = [];
+
+  /** Of entries; beyond, a driver is known by its position alone. */
+  constructor(bytesMax: number = limits.driversBytesMax) {
+    this.#arena = new Arena(bytesMax);
+  }
 
   /** Rows there is memory for: columns of others are as long. */
   get capacity(): number {
@@ -65,8 +72,8 @@ export class DriverTable {
     const hash = hashOf(id, start, end);
     this.#places[this.#placeOf(hash, id, start, end)] = row + 1;
     this.#hash[row] = hash;
-    this.#idBytes[row] = end - start;
-    this.#restBytes[row] = 0;
+    this.idBytes[row] = end - start;
+    this.restBytes[row] = 0;
     this.#entry[row] = this.#arena.take(end - start);
     this.#arena.write(this.#entry[row], 0, id, start, end);
     this.flags[row] = 0;
@@ -90,9 +97,13 @@ export class DriverTable {
 
   keepRest(row: number, rest: Uint8Array, start: number, end: number): void {
     const arena = this.#arena;
-    const idBytes = this.#idBytes[row];
-    const had = idBytes + this.#restBytes[row];
-    const needs = idBytes + end - start;
+    const idBytes = this.idBytes[row];
+    const had = idBytes + this.restBytes[row];
+    let needs = idBytes + end - start;
+    if (needs > had && !arena.hasRoom(needs)) {
+      end = start;
+      needs = idBytes;
+    }
     if (arena.sizeOf(had) !== arena.sizeOf(needs)) {
       const old = this.#entry[row];
       this.#entry[row] = arena.take(needs);
@@ -100,7 +111,7 @@ export class DriverTable {
       arena.giveBack(old, had);
     }
     arena.write(this.#entry[row], idBytes, rest, start, end);
-    this.#restBytes[row] = end - start;
+    this.restBytes[row] = end - start;
   }
 
   /** Which of two fixes of a driver is the later: the greater. */
@@ -109,35 +120,37 @@ export class DriverTable {
   }
 
   isUsed(row: number): boolean {
-    return this.#idBytes[row] > 0;
+    return this.idBytes[row] > 0;
   }
 
   id(row: number): string {
-    return this.#arena.text(this.#entry[row], 0, this.#idBytes[row]);
+    return this.#arena.text(this.#entry[row], 0, this.idBytes[row]);
   }
 
-  /** A view, valid until the table changes. */
-  idView(row: number): Uint8Array {
-    return this.#arena.view(this.#entry[row], 0, this.#idBytes[row]);
+  /** Copies the id and behind it the members behind `lon`; returns where they end. */
+  copyEntry(row: number, target: Uint8Array, at: number): number {
+    const bytes = this.idBytes[row] + this.restBytes[row];
+    this.#arena.read(this.#entry[row], 0, bytes, target, at);
+    return at + bytes;
   }
 
-  /** The members behind `lon`: a view, valid until the table changes. */
-  restView(row: number): Uint8Array {
-    return this.#arena.view(this.#entry[row], this.#idBytes[row], this.#restBytes[row]);
+  /** What is known is of no log any more, or of another. */
+  forgetOffsets(): void {
+    this.offset.fill(-1);
   }
 
   /** The ping as JSON without its closing brace: what is known besides may follow. */
   json(row: number): string {
-    const rest = this.#arena.text(this.#entry[row], this.#idBytes[row], this.#restBytes[row]);
+    const rest = this.#arena.text(this.#entry[row], this.idBytes[row], this.restBytes[row]);
     const head = `{"id":${JSON.stringify(this.id(row))},"ts":${this.ts[row]}`;
     return `${head},"lat":${this.lat[row]},"lon":${this.lon[row]}${rest}`;
   }
 
   remove(row: number): void {
-    const id = this.idView(row);
+    const id = this.#arena.view(this.#entry[row], 0, this.idBytes[row]);
     this.#close(this.#placeOf(this.#hash[row], id, 0, id.byteLength));
-    this.#arena.giveBack(this.#entry[row], this.#idBytes[row] + this.#restBytes[row]);
-    this.#idBytes[row] = 0;
+    this.#arena.giveBack(this.#entry[row], this.idBytes[row] + this.restBytes[row]);
+    this.idBytes[row] = 0;
     this.flags[row] = 0;
     this.trip[row] = 0;
     this.#free.push(row);
@@ -156,7 +169,7 @@ export class DriverTable {
     for (;;) {
       const row = this.#places[place] - 1;
       if (row < 0) return place;
-      if (this.#hash[row] === hash && this.#idBytes[row] === end - start) {
+      if (this.#hash[row] === hash && this.idBytes[row] === end - start) {
         if (this.#arena.isSame(this.#entry[row], id, start, end)) return place;
       }
       place = (place + 1) & mask;
@@ -189,8 +202,8 @@ export class DriverTable {
     this.trip = grown(this.trip, new Int32Array(capacity));
     this.flags = grown(this.flags, new Uint8Array(capacity));
     this.#entry = grown(this.#entry, new Uint32Array(capacity));
-    this.#idBytes = grown(this.#idBytes, new Uint8Array(capacity));
-    this.#restBytes = grown(this.#restBytes, new Uint16Array(capacity));
+    this.idBytes = grown(this.idBytes, new Uint8Array(capacity));
+    this.restBytes = grown(this.restBytes, new Uint16Array(capacity));
     this.#hash = grown(this.#hash, new Int32Array(capacity));
     this.#places = new Int32Array(2 * capacity);
     const mask = this.#places.length - 1;

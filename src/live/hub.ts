@@ -17,7 +17,8 @@ import type { History } from "./history.ts";
 import { type LivePing, tripHashOf } from "./live-ping.ts";
 import { FrameEncoder, GONE_STALE, LATE, LEFT, POSITION, type Publication } from "./publication.ts";
 
-const nothing = new Uint8Array(0);
+/** Where a driver's pings are, and up to which offset they are in the table. */
+type Stream = { partition: number; applied: number };
 
 export class Hub {
   readonly #drivers: DriverTable;
@@ -49,13 +50,13 @@ export class Hub {
     return this.#channels.size - this.#left.size;
   }
 
-  /** `applied`: every ping below it is in the table. False: more drivers there than may be. */
+  /** `streamOf`: where a driver's pings are. Null: more drivers there than may be. */
   subscribe(
     spec: ChannelSpec,
     subscriber: Subscriber,
-    applied: (id: string) => number,
+    streamOf: (id: string, row: number) => Stream,
   ): Channel | null {
-    const channel = this.#channels.get(spec.name) ?? this.#open(spec, applied);
+    const channel = this.#channels.get(spec.name) ?? this.#open(spec, streamOf);
     if (channel === null || channel.drivers > maxDrivers(channel)) return null;
     channel.leftAt = Infinity;
     this.#left.delete(channel);
@@ -99,14 +100,9 @@ export class Hub {
   }
 
   /** A ping of a driver, before the table has it. `isNew`: the driver's first. */
-  position(row: number, ping: LivePing, isLate: boolean, isNew: boolean): void {
+  position(row: number, ping: LivePing, partition: number, isLate: boolean, isNew: boolean): void {
     if (isNew && this.#unseen.size > 0) this.#seen(row, ping);
-    const channel = this.#byRow.get(row);
-    if (channel !== undefined) {
-      const { value, valueStart, valueEnd, offset, received } = ping;
-      this.#history.add(row, value, valueStart, valueEnd, offset, received, isLate);
-      if (channel.subscribers.size > 0) this.#publish(channel, row, ping, isLate, offset + 1);
-    }
+    if (this.#byRow.size > 0) this.#onDriver(row, ping, partition, isLate);
     if (ping.tripHash !== 0 && this.#trips.size > 0) this.#onTrip(row, ping, isLate);
     if (!isLate && this.#areas.size > 0) this.#moved(row, ping, isNew);
   }
@@ -125,14 +121,9 @@ export class Hub {
     for (const channel of this.#areas.wide) leave(channel);
   }
 
-  /** A row whose driver is forgotten. */
-  forget(row: number): void {
-    const channel = this.#byRow.get(row);
-    if (channel === undefined) return;
-    this.#byRow.delete(row);
-    this.#history.forget(row);
-    channel.row = NO_ROW;
-    this.#unseen.set(this.#drivers.id(row), channel);
+  /** Whether somebody follows the driver, or did so a moment ago: then it is not forgotten. */
+  follows(row: number): boolean {
+    return this.#byRow.has(row);
   }
 
   /** Tells everybody what was published since the last flush. */
@@ -144,17 +135,22 @@ export class Hub {
     for (const channel of dirty) {
       const { publications } = channel;
       channel.publications = [];
-      const frame = this.#encoder.frame(channel.prefix, publications, this.#goneData);
+      if (channel.subscribers.size === 0 || publications.length === 0) continue;
+      const frame = this.#encoder.frame(channel.prefix, publications);
       for (const subscriber of channel.subscribers) subscriber.publish(channel, frame);
-      if (channel.drivers > maxDrivers(channel)) this.#end(channel, "too_many_drivers");
+    }
+    // whoever is told so may subscribe again: not before everybody has heard of this turn
+    for (const channel of dirty) {
+      if (channel.hasMoved) this.#end(channel, "topic_changed");
+      else if (channel.drivers > maxDrivers(channel)) this.#end(channel, "too_many_drivers");
     }
     this.onFlushed();
   }
 
   /** Ends every subscription: what was known of the log holds no longer. */
   reset(): void {
-    for (const channel of this.#channels.values()) this.#end(channel, "topic_changed");
-    for (const channel of this.#left) this.#close(channel);
+    const channels = [...this.#channels.values()];
+    for (const channel of channels) this.#end(channel, "topic_changed");
   }
 
   /** Closes channels that were left long ago. */
@@ -165,11 +161,13 @@ export class Hub {
     }
   }
 
-  #open(spec: ChannelSpec, applied: (id: string) => number): Channel | null {
+  #open(spec: ChannelSpec, streamOf: (id: string, row: number) => Stream): Channel | null {
     const channel = new Channel(spec);
     if (spec.kind === "driver") {
-      channel.completeFrom = applied(spec.id);
       channel.row = this.#drivers.findId(spec.id);
+      const { partition, applied } = streamOf(spec.id, channel.row);
+      channel.partition = partition;
+      channel.completeFrom = applied;
       if (channel.row === NO_ROW) this.#unseen.set(spec.id, channel);
       else this.#byRow.set(channel.row, channel);
     } else if (spec.kind === "trip") {
@@ -192,6 +190,7 @@ export class Hub {
 
   #close(channel: Channel): void {
     const { spec } = channel;
+    if (this.#channels.get(spec.name) !== channel) return;
     this.#channels.delete(spec.name);
     this.#left.delete(channel);
     if (spec.kind === "driver") {
@@ -222,6 +221,20 @@ export class Hub {
     this.#unseen.delete(id);
     channel.row = row;
     this.#byRow.set(row, channel);
+  }
+
+  #onDriver(row: number, ping: LivePing, partition: number, isLate: boolean): void {
+    const channel = this.#byRow.get(row);
+    if (channel === undefined || channel.hasMoved) return;
+    if (channel.partition !== partition) {
+      // the topic has more partitions now: offsets of this one say nothing of the one before
+      channel.hasMoved = true;
+      this.#dirty.push(channel);
+      return;
+    }
+    const { value, valueStart, valueEnd, offset, received } = ping;
+    this.#history.add(row, value, valueStart, valueEnd, offset, received, isLate);
+    if (channel.subscribers.size > 0) this.#publish(channel, row, ping, isLate, offset + 1);
   }
 
   #onTrip(row: number, ping: LivePing, isLate: boolean): void {
@@ -270,15 +283,14 @@ export class Hub {
   }
 
   #publishGone(channel: Channel, row: number, kind: typeof LEFT | typeof GONE_STALE): void {
-    this.#add(channel, { kind, row, bytes: nothing, start: 0, end: 0, received: 0, offset: 0 });
+    const bytes = Buffer.from(goneData(this.#drivers.id(row), kind === LEFT ? "left" : "stale"));
+    const end = bytes.byteLength;
+    this.#add(channel, { kind, row, bytes, start: 0, end, received: 0, offset: 0 });
   }
 
   #add(channel: Channel, publication: Publication): void {
     if (channel.publications.push(publication) === 1) this.#dirty.push(channel);
   }
-
-  readonly #goneData = ({ row, kind }: Publication): string =>
-    goneData(this.#drivers.id(row), kind === LEFT ? "left" : "stale");
 }
 
 export const goneData = (id: string, how: "left" | "stale"): string =>

@@ -1,4 +1,5 @@
 /** Live tracking, put together: what riders, REST and the map are served from. */
+import { join } from "node:path";
 import type { LogPort } from "../log/client.ts";
 import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
@@ -6,10 +7,12 @@ import { limits } from "../model/limits.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
 import type { Channel, Subscriber } from "./channel.ts";
 import type { ChannelSpec } from "./channel-name.ts";
+import { Checkpoint } from "./checkpoint.ts";
 import { DriverIndex } from "./driver-index.ts";
-import { DriverTable } from "./drivers.ts";
+import { DriverTable, NO_ROW } from "./drivers.ts";
 import { History } from "./history.ts";
 import { Hub } from "./hub.ts";
+import { LatestWriter } from "./latest.ts";
 import { Recovery } from "./recovery.ts";
 import { Tracker } from "./tracker.ts";
 
@@ -34,30 +37,42 @@ export class Live {
   readonly hub = new Hub(this.drivers, this.index, this.history);
   readonly tracker: Tracker;
   readonly recovery: Recovery;
-  readonly #tick: NodeJS.Timeout;
+  readonly #checkpoint: Checkpoint;
+  readonly latest: LatestWriter;
+  readonly #timers: NodeJS.Timeout[];
 
-  private constructor({ log, reader, staleMs, registry, now, report }: LiveOptions) {
+  private constructor({ log, reader, dataDir, staleMs, registry, now, report }: LiveOptions) {
     this.log = log;
     this.now = now;
     const { drivers, index, hub, history } = this;
     this.tracker = new Tracker({ log, reader, drivers, index, hub, staleMs, now, report });
     const { tracker } = this;
-    const partition = (id: string): number => this.#partitionOf(id);
-    this.recovery = new Recovery({ reader, tracker, drivers, history, now, partitionOf: partition });
-    this.#tick = setInterval(() => tracker.tick(), TICK_MS);
+    this.recovery = new Recovery({ log, tracker, drivers, history, now });
+    const path = join(dataDir, "live", "positions.checkpoint");
+    this.#checkpoint = new Checkpoint({ path, drivers, index, tracker, report });
+    this.latest = new LatestWriter({ log, drivers });
+    this.#timers = [
+      setInterval(() => tracker.tick(), TICK_MS),
+      setInterval(() => void this.latest.write(), limits.liveSaveMs),
+      setInterval(() => void this.#checkpoint.saveSoon(), limits.liveSaveMs),
+    ];
     measure(registry, this);
   }
 
+  /** Resolves when everybody's last position may be served; catching up goes on behind. */
   static async open(options: LiveOptions): Promise<Live> {
     const live = new Live(options);
-    await live.tracker.start(null);
+    await live.tracker.start(live.#checkpoint.load());
     return live;
   }
 
   /** From now on `subscriber` hears of everything; null: too many drivers there. */
   subscribe(spec: ChannelSpec, subscriber: Subscriber): Channel | null {
-    return this.hub.subscribe(spec, subscriber, (id) => {
-      return this.tracker.partitions[this.#partitionOf(id)]?.applied ?? 0;
+    const { drivers, tracker } = this;
+    return this.hub.subscribe(spec, subscriber, (id, row) => {
+      const isKnown = row !== NO_ROW && drivers.offset[row] >= 0;
+      const partition = isKnown ? drivers.partition[row] : this.#partitionOf(id);
+      return { partition, applied: tracker.partitions[partition]?.applied ?? 0 };
     });
   }
 
@@ -65,9 +80,14 @@ export class Live {
     this.hub.unsubscribe(channel, subscriber, this.now());
   }
 
-  close(): void {
-    clearInterval(this.#tick);
+  /** While the log is still there. */
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
     this.tracker.stop();
+    const timeout = setTimeout(() => this.latest.stop(), limits.liveStopMsMax);
+    await this.latest.write();
+    clearTimeout(timeout);
+    await this.#checkpoint.save();
   }
 
   #partitionOf(id: string): number {
@@ -76,7 +96,7 @@ export class Live {
   }
 }
 
-function measure(registry: Registry, { drivers, hub, tracker, now }: Live): void {
+function measure(registry: Registry, { drivers, hub, tracker, latest, now }: Live): void {
   const gauge = (name: string, help: string) => registry.gauge(`milepost_live_${name}`, help);
   const known = gauge("drivers", "Drivers whose last position is known");
   const channels = gauge("channels", "Channels that somebody follows");
@@ -87,7 +107,9 @@ function measure(registry: Registry, { drivers, hub, tracker, now }: Live): void
   const late = counter("late_total", "Pings with an older fix than the driver's latest");
   const skipped = counter("skipped_total", "Records of positions that are no pings");
   const passed = counter("passed_over_total", "Pings that retention took before live tracking");
+  const written = counter("latest_total", "Positions written to topic latest");
   registry.onSnapshot(() => {
+    written.value = latest.written;
     known.value = drivers.count;
     channels.value = hub.channels;
     lag.value = tracker.lag;

@@ -18,7 +18,7 @@ export const GONE_STALE = 3;
 export type Publication = {
   kind: typeof POSITION | typeof LATE | typeof LEFT | typeof GONE_STALE;
   row: number;
-  /** The ping's JSON, a range of `bytes`; unused when the driver is gone. */
+  /** A range of `bytes`: the ping's JSON; of a driver that is gone, the data that say so. */
   bytes: Uint8Array;
   start: number;
   end: number;
@@ -66,12 +66,7 @@ export class FrameEncoder {
       this.#bytes = Buffer.allocUnsafeSlow(ENCODED_MIN);
   }
 
-  /** `gone`: the data of a publication about a driver that is no longer there. */
-  frame(
-    prefix: Uint8Array,
-    publications: readonly Publication[],
-    gone: (publication: Publication) => string,
-  ): Frame {
+  frame(prefix: Uint8Array, publications: readonly Publication[]): Frame {
     this.#frameStart = this.#at;
     const data = new Int32Array(2 * publications.length);
     for (let i = 0; i < publications.length; i++) {
@@ -80,8 +75,8 @@ export class FrameEncoder {
       if (i > 0) this.#bytes[this.#at++] = 0x0a;
       this.#put(prefix);
       data[2 * i] = this.#at - this.#frameStart;
-      if (p.kind >= LEFT) this.#goneData(gone(p));
-      else this.#data(p);
+      if (p.kind < LEFT) this.#data(p);
+      else this.#range(p.bytes, p.start, p.end);
       data[2 * i + 1] = this.#at - this.#frameStart;
       if (p.offset > 0) {
         this.#put(OFFSET);
@@ -93,22 +88,20 @@ export class FrameEncoder {
   }
 
   #data(p: Publication): void {
-    copyBytes(p.bytes, p.start, p.end - 1, this.#bytes, this.#at);
-    this.#at += p.end - 1 - p.start;
+    this.#range(p.bytes, p.start, p.end - 1);
     this.#put(RECEIVED);
     this.#number(p.received);
     if (p.kind === LATE) this.#put(IS_LATE);
     this.#put(END_DATA);
   }
 
-  #goneData(data: string): void {
-    this.#room(3 * data.length + AROUND_MAX);
-    this.#at += this.#bytes.write(data, this.#at);
+  #put(bytes: Uint8Array): void {
+    this.#range(bytes, 0, bytes.byteLength);
   }
 
-  #put(bytes: Uint8Array): void {
-    copyBytes(bytes, 0, bytes.byteLength, this.#bytes, this.#at);
-    this.#at += bytes.byteLength;
+  #range(bytes: Uint8Array, start: number, end: number): void {
+    copyBytes(bytes, start, end, this.#bytes, this.#at);
+    this.#at += end - start;
   }
 
   #number(n: number): void {

@@ -7,8 +7,7 @@
  */
 import { isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
-import { batchesOf } from "../log/keyed-reader.ts";
-import type { LogReader } from "../log/reader.ts";
+import type { LogPort } from "../log/client.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Channel } from "./channel.ts";
@@ -20,11 +19,10 @@ import { type Followed, TOPIC, type Tracker } from "./tracker.ts";
 export type StreamPosition = { epoch: string; offset: number };
 
 export type RecoveryOptions = {
-  reader: LogReader;
+  log: LogPort;
   tracker: Tracker;
   drivers: DriverTable;
   history: History;
-  partitionOf: (id: string) => number;
   now: () => number;
 };
 
@@ -47,9 +45,9 @@ export class Recovery {
 
   /** The end of a driver's stream, as far as it is known here. */
   end(channel: Channel): StreamPosition {
-    const partition = this.#partition(channel);
-    const { row } = channel;
-    const offset = row < 0 ? this.#followed(partition).applied : this.#o.drivers.offset[row] + 1;
+    const { partition, row } = channel;
+    const known = row < 0 ? -1 : this.#o.drivers.offset[row];
+    const offset = known < 0 ? this.#followed(partition).applied : known + 1;
     return { epoch: this.epochOf(partition), offset };
   }
 
@@ -58,7 +56,7 @@ export class Recovery {
    * full. The channel must be open: what is published meanwhile is in the answer.
    */
   async missed(channel: Channel, since: StreamPosition): Promise<HistoryEntry[] | null> {
-    const partition = this.#partition(channel);
+    const { partition } = channel;
     if (since.epoch !== this.epochOf(partition)) return null;
     const from = since.offset;
     const { tracker } = this.#o;
@@ -80,7 +78,7 @@ export class Recovery {
     if (row < 0) return [];
     const { entries } = this.#o.history.since(row, 0, max);
     if (entries.length >= max) return entries;
-    const partition = this.#partition(channel);
+    const { partition } = channel;
     const to = this.#followed(partition).applied;
     const from = Math.max(0, to - limits.historyLookBack);
     const read = (await this.#readLog(channel, partition, from, to)) ?? [];
@@ -127,7 +125,7 @@ export class Recovery {
     let bytes = 0;
     let next = from;
     while (next < to) {
-      const read = await batchesOf(this.#o.reader, TOPIC, partition, key, next, to, READ_BYTES);
+      const read = await this.#o.log.call("batchesOf", TOPIC, partition, key, next, to, READ_BYTES);
       if (read.start > next) return null;
       for (const batch of read.batches) {
         bytes += batch.byteLength;
@@ -139,11 +137,6 @@ export class Recovery {
     }
     markLate(entries, row < 0 ? Infinity : this.#o.drivers.offset[row]);
     return entries;
-  }
-
-  #partition(channel: Channel): number {
-    if (channel.row >= 0) return this.#o.drivers.partition[channel.row];
-    return channel.spec.kind === "driver" ? this.#o.partitionOf(channel.spec.id) : 0;
   }
 
   #followed(partition: number): Pick<Followed, "applied"> {

@@ -26,9 +26,14 @@ export type TrackerOptions = {
   index: DriverIndex;
   hub: Hub;
   staleMs: number;
+  /** `limits.driversMax`, but for tests. */
+  driversMax?: number;
   now: () => number;
   report: (line: string) => void;
 };
+
+/** Where a checkpoint ends: every ping below `applied` of each partition is in it. */
+export type TrackedTo = { topicId: string; applied: number[] };
 
 /** A partition of `positions` as it is followed. */
 export type Followed = {
@@ -37,6 +42,10 @@ export type Followed = {
   highWatermark: number;
   /** ms, of the newest record applied. */
   appliedAt: number;
+  /** The last turn in which something was read. */
+  readIn: number;
+  /** After damage it is left alone until then. */
+  retryAt: number;
 };
 
 export class Tracker {
@@ -49,7 +58,8 @@ export class Tracker {
   #topic: IndexedTopic | null = null;
   #isPumping = false;
   #isStopped = false;
-  #waiters: { partition: number; offset: number; wake: () => void }[] = [];
+  #turns = 0;
+  readonly #waiters = new Set<{ partition: number; offset: number; wake: () => void }>();
   #damageSaid = new Set<string>();
   /** Counted since the start. */
   readonly counts = { pings: 0, late: 0, skipped: 0, passedOver: 0 };
@@ -88,9 +98,33 @@ export class Tracker {
     return nowMs - oldest;
   }
 
-  /** Begins where a checkpoint of this very topic ends; else at the start. */
-  async start(from: { topicId: string; applied: number[] } | null): Promise<void> {
+  /** Every ping below is in the table; null: there is no such topic. */
+  get trackedTo(): TrackedTo | null {
+    const applied = this.#partitions.map((p) => p.applied);
+    return this.#topic === null ? null : { topicId: this.#topic.id, applied };
+  }
+
+  /**
+   * Begins where a checkpoint of this very topic ends; else at the start. Rows of a checkpoint may
+   * be newer than its offsets: resolves when those pings were looked at, so that nobody who comes
+   * is told one of them twice.
+   */
+  async start(from: TrackedTo | null): Promise<void> {
+    const { log, drivers } = this.#o;
+    if (from === null || log.topic(TOPIC)?.id !== from.topicId) drivers.forgetOffsets();
     await this.#follow(from);
+    const ahead: number[] = [];
+    for (let row = 0; row < drivers.rows; row++) {
+      const [partition, offset] = [drivers.partition[row], drivers.offset[row]];
+      const followed = this.#partitions[partition];
+      // of a log that lost its end
+      if (followed === undefined || offset >= followed.highWatermark) drivers.offset[row] = -1;
+      else if (offset >= (ahead[partition] ?? followed.applied)) ahead[partition] = offset + 1;
+    }
+    await Promise.all(
+      ahead.map((offset, partition) => this.waitFor(partition, offset, limits.recoveryMsMax)),
+    );
+    this.tick();
   }
 
   stop(): void {
@@ -107,10 +141,10 @@ export class Tracker {
       const timer = setTimeout(() => end(), ms);
       const end = (): void => {
         clearTimeout(timer);
-        this.#waiters = this.#waiters.filter((w) => w !== waiter);
+        this.#waiters.delete(waiter);
         resolve(isThere());
       };
-      this.#waiters.push(waiter);
+      this.#waiters.add(waiter);
     });
   }
 
@@ -133,12 +167,13 @@ export class Tracker {
     if (this.#topic !== null && topic?.id !== this.#topic.id) {
       // made anew: its offsets mean something else, positions hold
       this.#partitions = [];
+      this.#o.drivers.forgetOffsets();
       this.#o.hub.reset();
     }
     await this.#follow(null);
   }
 
-  async #follow(from: { topicId: string; applied: number[] } | null): Promise<void> {
+  async #follow(from: TrackedTo | null): Promise<void> {
     const { log } = this.#o;
     const topic = log.topic(TOPIC);
     this.#topic = topic;
@@ -149,7 +184,13 @@ export class Tracker {
       if (this.#partitions[partition] !== undefined) continue;
       const kept = from?.topicId === topic.id ? from.applied[partition] : undefined;
       const applied = Math.min(highWatermark, Math.max(start, kept ?? start));
-      this.#partitions[partition] = { applied, highWatermark, appliedAt: 0 };
+      this.#partitions[partition] = {
+        applied,
+        highWatermark,
+        appliedAt: 0,
+        readIn: 0,
+        retryAt: 0,
+      };
     }
     void this.#pump();
   }
@@ -171,27 +212,30 @@ export class Tracker {
   async #turn(): Promise<boolean> {
     const { reader, hub } = this.#o;
     const partitions = this.#partitions;
-    const reads = partitions.flatMap(({ applied, highWatermark }, partition) =>
-      applied < highWatermark
+    const turn = ++this.#turns;
+    const now = performance.now();
+    const reads = partitions.flatMap(({ applied, highWatermark, retryAt }, partition) =>
+      applied < highWatermark && retryAt <= now
         ? [{ topic: TOPIC, partition, offset: applied, maxBytes: limits.trackerReadBytes / 4 }]
         : [],
     );
     if (reads.length === 0) return false;
-    // the one that is furthest behind goes first: it may be the only one that fits
-    reads.sort((a, b) => partitions[a.partition].appliedAt - partitions[b.partition].appliedAt);
+    // not all may fit: whoever had to wait goes first
+    reads.sort((a, b) => partitions[a.partition].readIn - partitions[b.partition].readIn);
     const found = await reader.find(reads, limits.trackerReadBytes);
     if (partitions !== this.#partitions || this.#isStopped) return true;
     let progress = false;
     for (const [i, { partition }] of reads.entries()) {
-      if (this.#take(partition, found[i])) progress = true;
+      if (!this.#take(partition, found[i])) continue;
+      partitions[partition].readIn = turn;
+      progress = true;
     }
     hub.flush();
     // publications were ranges of these
     for (const bytes of this.#taken.splice(0)) this.#buffers.giveBack(bytes);
     this.#wake();
-    if (progress) return true;
-    setTimeout(() => void this.#pump(), limits.trackerRetryMs).unref();
-    return false;
+    if (!progress) this.#pumpLater();
+    return progress;
   }
 
   /** True when there was something. */
@@ -247,11 +291,11 @@ export class Tracker {
     let row = drivers.find(ping.key, ping.keyStart, ping.keyEnd);
     const isNew = row === NO_ROW;
     if (isNew) {
-      if (drivers.count >= limits.driversMax) this.#makeRoom();
+      if (drivers.count >= (this.#o.driversMax ?? limits.driversMax)) this.#makeRoom();
       row = drivers.add(ping.key, ping.keyStart, ping.keyEnd);
     }
     const isLate = !isNew && isEarlier(drivers, row, ping, partition);
-    hub.position(row, ping, isLate, isNew);
+    hub.position(row, ping, partition, isLate, isNew);
     this.counts.pings++;
     if (isLate) {
       this.counts.late++;
@@ -267,11 +311,17 @@ export class Tracker {
     const times = Float64Array.from({ length: 4096 }, (_, i) => {
       return drivers.received[Math.floor((i * drivers.rows) / 4096)];
     }).sort();
-    const before = times[Math.floor(times.length / 16)];
-    for (let row = 0; row < drivers.rows; row++) {
-      if (!drivers.isUsed(row) || drivers.received[row] > before) continue;
+    const before = times[Math.floor(times.length / FORGOTTEN_PART)];
+    const most = Math.ceil((2 * drivers.rows) / FORGOTTEN_PART);
+    const rows: number[] = [];
+    for (let row = 0; row < drivers.rows && rows.length < most; row++) {
+      if (!drivers.isUsed(row) || drivers.received[row] > before || hub.follows(row)) continue;
       if ((drivers.flags[row] & STALE) === 0) hub.stale(row);
-      hub.forget(row);
+      rows.push(row);
+    }
+    // what is told of them names their rows
+    hub.flush();
+    for (const row of rows) {
       index.remove(row);
       drivers.remove(row);
     }
@@ -281,7 +331,13 @@ export class Tracker {
     const line = `live tracking: ${TOPIC}/${partition}: ${code}: ${detail}`;
     if (!this.#damageSaid.has(line)) this.#o.report(line);
     this.#damageSaid.add(line);
+    this.#partitions[partition].retryAt = performance.now() + limits.trackerRetryMs;
+    this.#pumpLater();
     return false;
+  }
+
+  #pumpLater(): void {
+    setTimeout(() => void this.#pump(), limits.trackerRetryMs + 1).unref();
   }
 
   #wake(): void {
@@ -290,6 +346,9 @@ export class Tracker {
     }
   }
 }
+
+/** A sixty-fourth: forgetting them holds up the thread for some 20 ms. */
+const FORGOTTEN_PART = 64;
 
 /** *Latest* is the greatest fix, of equal ones the one with the greater offset. */
 function isEarlier(drivers: DriverTable, row: number, ping: LivePing, partition: number): boolean {
