@@ -47,7 +47,7 @@ export class Live {
     const { drivers, index, hub, history } = this;
     this.tracker = new Tracker({ log, reader, drivers, index, hub, staleMs, now, report });
     const { tracker } = this;
-    this.recovery = new Recovery({ log, tracker, drivers, history, now });
+    this.recovery = new Recovery({ reader, tracker, drivers, history, now });
     const path = join(dataDir, "live", "positions.checkpoint");
     this.#checkpoint = new Checkpoint({ path, drivers, index, tracker, report });
     this.latest = new LatestWriter({ log, drivers });

@@ -7,7 +7,8 @@
  */
 import { isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
-import type { LogPort } from "../log/client.ts";
+import { batchesOf } from "../log/keyed-reader.ts";
+import type { LogReader } from "../log/reader.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Channel } from "./channel.ts";
@@ -19,7 +20,7 @@ import { type Followed, TOPIC, type Tracker } from "./tracker.ts";
 export type StreamPosition = { epoch: string; offset: number };
 
 export type RecoveryOptions = {
-  log: LogPort;
+  reader: LogReader;
   tracker: Tracker;
   drivers: DriverTable;
   history: History;
@@ -125,7 +126,7 @@ export class Recovery {
     let bytes = 0;
     let next = from;
     while (next < to) {
-      const read = await this.#o.log.call("batchesOf", TOPIC, partition, key, next, to, READ_BYTES);
+      const read = await batchesOf(this.#o.reader, TOPIC, partition, key, next, to, READ_BYTES);
       if (read.start > next) return null;
       for (const batch of read.batches) {
         bytes += batch.byteLength;
