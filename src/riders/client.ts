@@ -10,13 +10,11 @@
  */
 import { randomUUID } from "node:crypto";
 import type { UWS } from "../lib/uws.ts";
-import type { Ended } from "../live/channel.ts";
 import { parseChannel } from "../live/channel-name.ts";
-import type { Frame } from "../live/publication.ts";
 import { limits } from "../model/limits.ts";
 import { version } from "../version.ts";
 import { driverHistory } from "./driver-history.ts";
-import type { Pressure, Reader } from "./pressure.ts";
+import { Outbox, type OutboxOwner, type OutboxServices } from "./outbox.ts";
 import {
   closes,
   connectReply,
@@ -25,34 +23,21 @@ import {
   errors,
   historyReply,
   parseCommand,
-  publicationPush,
   subscribeReply,
   unsubscribePush,
   type CloseName,
   type Command,
   type ErrorName,
 } from "./protocol.ts";
-import { Subscription, type Outlet, type SubscriptionServices } from "./subscription.ts";
+import { Subscription } from "./subscription.ts";
 
 export type ClientData = { client: Client };
 
-export type ClientServices = SubscriptionServices & {
-  readonly pressure: Pressure;
-  /** It has something to write: call `write` before the turn ends. */
-  due(client: Client): void;
-};
-
-/** What is to be written in this turn: a frame, or what there is to `take` when it is null. */
-type Due = { subscription: Subscription; frame: Frame | null };
-
 const PONG = "{}";
-/** What `ws.send` returns when nothing is left to be written. */
-const SENT = 1;
 
-export class Client implements Outlet, Reader {
-  readonly #services: ClientServices;
-  /** Null once closed. */
-  #ws: UWS.WebSocket<ClientData> | null = null;
+export class Client implements OutboxOwner {
+  readonly #services: OutboxServices;
+  readonly #outbox: Outbox;
   #isConnected = false;
   readonly #subscriptions = new Map<string, Subscription>();
   /** Commands of subscriptions that are recovering, by channel. */
@@ -65,22 +50,17 @@ export class Client implements Outlet, Reader {
   /** Answers to be written together; null: none of its commands is being taken. */
   #answers: string[] | null = null;
   #answersBytes = 0;
-  #due: Due[] = [];
-  /** It was slow: subscriptions remember what it was not told. */
-  #mustCatchUp = false;
   #awaitsPong = false;
   /** The second in which it is pinged. */
   slot = 0;
-  unsentBytes = 0;
-  hasRead = false;
-  isSlow = false;
 
-  constructor(services: ClientServices) {
+  constructor(services: OutboxServices) {
     this.#services = services;
+    this.#outbox = new Outbox(services, this);
   }
 
   opened(ws: UWS.WebSocket<ClientData>): void {
-    this.#ws = ws;
+    this.#outbox.opened(ws);
   }
 
   /** A frame of commands. */
@@ -99,100 +79,41 @@ export class Client implements Outlet, Reader {
   }
 
   closed(): void {
-    this.#ws = null;
-    this.#due = [];
+    this.#outbox.closed();
     this.#waiting = null;
     for (const subscription of this.#subscriptions.values()) subscription.close();
     this.#subscriptions.clear();
     this.#recovering = null;
-    this.#services.pressure.unsent(this, 0);
   }
 
   /** Tells it why, and takes nothing more from it. */
   close(why: CloseName): void {
-    const { code, reason } = closes[why];
-    // not corked: uWS would send the close frame and forget the FIN
-    this.#ws?.end(code, reason);
-  }
-
-  closeSlow(now: boolean): void {
-    const { metrics } = this.#services;
-    metrics.error(closes.slow.code);
-    if (now) this.#ws?.close();
-    else this.close("slow");
+    this.#outbox.close(why);
   }
 
   /** Time for a ping; those who have not said `connect` by now never will. */
   ping(): void {
     if (!this.#isConnected) return this.#fail("stale");
     this.#awaitsPong = true;
-    this.#send(PONG);
+    this.#outbox.send(PONG);
   }
 
   /** Some time later. What is not read cannot be answered: that has a clock of its own. */
   checkPong(): void {
-    if (this.#awaitsPong && this.unsentBytes === 0) this.#fail("noPong");
+    if (this.#awaitsPong && this.#outbox.unsentBytes === 0) this.#fail("noPong");
   }
 
-  frame(subscription: Subscription, frame: Frame): void {
-    this.#add({ subscription, frame });
-  }
-
-  due(subscription: Subscription): void {
-    this.#add({ subscription, frame: null });
-  }
-
-  ended({ channel }: Subscription, _why: Ended): void {
+  /** Not by the rider's doing. */
+  ended({ channel }: Subscription): void {
     this.#subscriptions.delete(channel.name);
-    if (!this.#refuseRecovering(channel.name)) this.#send(unsubscribePush(channel.name));
-  }
-
-  /** Writes what is due: several messages in one piece. */
-  write(): void {
-    const due = this.#due;
-    const ws = this.#ws;
-    if (due.length > 0) this.#due = [];
-    if (ws === null) return;
-    if (due.length === 1) this.#writeOne(due[0]);
-    else if (due.length > 1) this.#corked(ws, () => due.forEach((one) => this.#writeOne(one)));
-    if (this.#mustCatchUp && this.#ws !== null) this.#corked(ws, () => this.#catchUpAll());
+    if (this.#refuseRecovering(channel.name)) this.#takeWaiting();
+    else this.#outbox.send(unsubscribePush(channel.name));
   }
 
   /** The kernel took something. */
   drained(): void {
-    if (this.#ws === null) return;
-    this.#measure(this.#ws);
+    this.#outbox.drained();
     this.#takeWaiting();
-  }
-
-  #add(due: Due): void {
-    if (this.#due.push(due) === 1) this.#services.due(this);
-  }
-
-  #writeOne({ subscription, frame }: Due): void {
-    if (subscription.isEnded || this.#ws === null) return;
-    if (frame === null) return this.#catchUp(subscription);
-    if (this.isSlow) return subscription.note(frame);
-    this.#services.metrics.wrote(frame);
-    this.#send(frame.bytes);
-  }
-
-  /** The newest of each driver, as long as the reader keeps up. */
-  #catchUp(subscription: Subscription): void {
-    const { name } = subscription.channel;
-    while (subscription.hasNews && !this.isSlow && this.#ws !== null) {
-      const told = subscription.take(limits.riderTakeMax);
-      if (told.length === 0) continue;
-      this.#services.metrics.messages.value += told.length;
-      this.#send(told.map((one) => publicationPush(name, one)).join("\n"));
-    }
-  }
-
-  #catchUpAll(): void {
-    this.#mustCatchUp = false;
-    for (const subscription of this.#subscriptions.values()) {
-      if (subscription.hasNews) this.#catchUp(subscription);
-    }
   }
 
   #takeAll(lines: string[]): void {
@@ -206,7 +127,7 @@ export class Client implements Outlet, Reader {
       const command = parseCommand(line);
       if (command === null) this.#fail("badRequest");
       else this.#take(command);
-      if (this.#ws === null) break;
+      if (!this.#outbox.isOpen) break;
     }
     this.#flushAnswers();
     this.#answers = null;
@@ -221,7 +142,7 @@ export class Client implements Outlet, Reader {
 
   #mustWait(): boolean {
     const reads = this.#histories + (this.#recovering?.size ?? 0);
-    return this.unsentBytes > limits.riderAnswerBytesMax || reads >= limits.riderReadsMax;
+    return this.#outbox.unsentBytes > limits.riderAnswerBytesMax || reads >= limits.riderReadsMax;
   }
 
   #take(command: Command): void {
@@ -259,7 +180,7 @@ export class Client implements Outlet, Reader {
     if (this.#subscriptions.size >= limits.riderSubscriptionsMax) {
       return this.#refuse(id, "limitExceeded");
     }
-    const subscription = Subscription.open(this.#services, this, options, spec);
+    const subscription = Subscription.open(this.#services, this.#outbox, options, spec);
     if (subscription === null) return this.#refuse(id, "limitExceeded");
     this.#subscriptions.set(name, subscription);
     let isStarted = false;
@@ -313,7 +234,7 @@ export class Client implements Outlet, Reader {
   }
 
   #answer(text: string): void {
-    if (this.#answers === null) return this.#send(text);
+    if (this.#answers === null) return this.#outbox.send(text);
     this.#answers.push(text);
     this.#answersBytes += text.length;
     if (this.#answersBytes > limits.riderUnsentBytesMax) this.#flushAnswers();
@@ -321,33 +242,7 @@ export class Client implements Outlet, Reader {
 
   #flushAnswers(): void {
     const answers = this.#answers ?? [];
-    if (answers.length > 0) this.#send(answers.splice(0).join("\n"));
+    if (answers.length > 0) this.#outbox.send(answers.splice(0).join("\n"));
     this.#answersBytes = 0;
-  }
-
-  #send(message: string | Uint8Array): void {
-    const ws = this.#ws;
-    if (ws === null) return;
-    const isSent = ws.send(message) === SENT;
-    if (!isSent || this.unsentBytes > 0) this.#measure(ws);
-    if (this.unsentBytes > limits.riderUnsentBytesHardMax) this.closeSlow(true);
-  }
-
-  #corked(ws: UWS.WebSocket<ClientData>, write: () => void): void {
-    ws.cork(write);
-    // what was collected is written only now
-    if (this.#ws !== null) this.#measure(ws);
-  }
-
-  #measure(ws: UWS.WebSocket<ClientData>): void {
-    const bytes = ws.getBufferedAmount();
-    const wasSlow = this.isSlow;
-    this.isSlow = bytes > limits.riderUnsentBytesMax / (wasSlow ? 2 : 1);
-    if (wasSlow && !this.isSlow) {
-      this.#mustCatchUp = true;
-      this.#services.due(this);
-    }
-    // may close it
-    this.#services.pressure.unsent(this, bytes);
   }
 }

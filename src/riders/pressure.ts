@@ -10,6 +10,8 @@ export interface Reader {
   unsentBytes: number;
   /** Some of them were taken since this was last set to false. */
   hasRead: boolean;
+  /** With what is remembered of drivers that changed. */
+  readonly heldBytes: number;
   /** Ends it; what it holds is freed when `now`, else it is told why once it reads on. */
   closeSlow(now: boolean): void;
 }
@@ -32,12 +34,15 @@ export class Pressure {
     this.#unsentBytes += more;
     if (bytes === 0) this.#behind.delete(reader);
     else if (!this.#behind.has(reader)) this.#behind.set(reader, Infinity);
-    if (more > 0 && this.#unsentBytes > limits.ridersUnsentBytesMax) this.#relieve();
+    if (more > 0 && this.#unsentBytes > limits.ridersUnsentBytesMax)
+      this.#relieve(this.#unsentBytes);
   }
 
   /** Every second or so, by a clock that only goes forward. */
   sweep(nowMs: number): void {
+    let heldBytes = 0;
     for (const [reader, since] of this.#behind) {
+      heldBytes += reader.heldBytes;
       if (reader.hasRead || since === Infinity) {
         reader.hasRead = false;
         this.#behind.set(reader, nowMs);
@@ -45,13 +50,16 @@ export class Pressure {
         reader.closeSlow(false);
       }
     }
+    if (heldBytes > limits.ridersUnsentBytesMax) this.#relieve(heldBytes);
   }
 
   /** Closes those with the most, until a quarter is free. */
-  #relieve(): void {
-    const most = [...this.#behind.keys()].sort((a, b) => b.unsentBytes - a.unsentBytes);
+  #relieve(heldBytes: number): void {
+    const most = [...this.#behind.keys()].sort((a, b) => b.heldBytes - a.heldBytes);
+    let left = heldBytes;
     for (const reader of most) {
-      if (this.#unsentBytes <= 0.75 * limits.ridersUnsentBytesMax) return;
+      if (left <= 0.75 * limits.ridersUnsentBytesMax) return;
+      left -= reader.heldBytes;
       reader.closeSlow(true);
     }
   }

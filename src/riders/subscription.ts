@@ -8,7 +8,7 @@
  *                             │      └ slow or paced: note ─▶ outlet.due ─▶ take
  *                             ╰──▶ ended
  */
-import type { Channel, Ended, Subscriber } from "../live/channel.ts";
+import type { Channel, Subscriber } from "../live/channel.ts";
 import type { ChannelSpec } from "../live/channel-name.ts";
 import type { HistoryEntry } from "../live/history.ts";
 import type { Live } from "../live/live.ts";
@@ -27,7 +27,7 @@ export interface Outlet {
   /** `take` from it before the turn ends, unless the reader is slow: then when it no longer is. */
   due(subscription: Subscription): void;
   /** It is over, and not by its reader's doing. */
-  ended(subscription: Subscription, why: Ended): void;
+  ended(subscription: Subscription): void;
 }
 
 /** What all subscriptions of one transport lean on. */
@@ -128,17 +128,20 @@ export class Subscription implements Subscriber {
       return this.#repeated(frame);
     }
     if (this.#options.interval > 0) return this.#pace(frame);
-    if (this.#hasNoted || this.#outlet.isSlow) this.note(frame);
-    else {
-      this.#offset = lastOffset(frame);
-      this.#outlet.frame(this, frame);
+    if (this.#hasNoted) return this.note(frame);
+    if (this.#outlet.isSlow) {
+      this.note(frame);
+      if (this.#hasNoted) this.#outlet.due(this);
+      return;
     }
+    this.#offset = lastOffset(frame);
+    this.#outlet.frame(this, frame);
   }
 
-  ended(_channel: Channel, why: Ended): void {
+  ended(): void {
     if (this.#state === ENDED) return;
     this.#end();
-    this.#outlet.ended(this, why);
+    this.#outlet.ended(this);
   }
 
   /** Remembers what a frame said instead of writing it. */
