@@ -5,6 +5,7 @@
  */
 import { randomUUID } from "node:crypto";
 import type { LogPort } from "../log/client.ts";
+import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { E } from "../wire/errors.ts";
@@ -36,6 +37,7 @@ const STALL_MS = 500;
 
 export type CoordinatorOptions = {
   log: LogPort;
+  reader: LogReader;
   registry: Registry;
   /** A line for the operator. */
   report(line: string): void;
@@ -65,11 +67,11 @@ export class GroupCoordinator {
   #sweepAt: number;
 
   /** Groups are loaded in the background; until a group is, it is refused. */
-  constructor({ log, registry, report, now }: CoordinatorOptions) {
+  constructor({ log, reader, registry, report, now }: CoordinatorOptions) {
     this.#log = log;
     this.#now = now;
     this.#journal = new Journal(log, report);
-    this.#metrics = new GroupMetrics(registry, this.table, log);
+    this.#metrics = new GroupMetrics(registry, this.table, log, reader, now);
     this.commits = new Commits({
       table: this.table,
       journal: this.#journal,

@@ -54,27 +54,34 @@ export class LagReader {
   ): Promise<OffsetLag> {
     const lag = Math.max(0, end - committed);
     const oldest = Math.max(start, committed);
-    const lagSeconds = oldest < end ? await this.#ageOf(topic, partition, oldest, end) : 0;
+    if (oldest >= end) return { topic, partition, committed, end, lag, lagSeconds: 0 };
+    const timestamp = await timeFrom(this.#reader, topic, partition, oldest, end);
+    const lagSeconds = timestamp === null ? null : secondsSince(timestamp, this.#now());
     return { topic, partition, committed, end, lag, lagSeconds };
   }
+}
 
-  async #ageOf(
-    topic: string,
-    partition: number,
-    offset: number,
-    end: number,
-  ): Promise<number | null> {
-    try {
-      const record = await firstFrom(this.#reader, topic, partition, offset, end);
-      if (record === null) return 0;
-      return record.timestamp < 0 ? null : Math.max(0, this.#now() - record.timestamp) / 1000;
-    } catch (error) {
-      // damaged bytes must not hide how the other partitions stand
-      if (error instanceof MilepostError) return null;
-      throw error;
-    }
+/** ms, of the first record there; now and later when there is none, null when it is not known. */
+export async function timeFrom(
+  reader: LogReader,
+  topic: string,
+  partition: number,
+  offset: number,
+  end: number,
+): Promise<number | null> {
+  try {
+    const record = await firstFrom(reader, topic, partition, offset, end);
+    if (record === null) return Infinity;
+    return record.timestamp < 0 ? null : record.timestamp;
+  } catch (error) {
+    // damaged bytes must not hide how the other partitions stand
+    if (error instanceof MilepostError) return null;
+    throw error;
   }
 }
+
+export const secondsSince = (timestamp: number, nowMs: number): number =>
+  Math.max(0, nowMs - timestamp) / 1000;
 
 /** State of each partition, by topic; topics that are not there are left out. */
 export async function boundsOf(

@@ -1,8 +1,11 @@
 /** What the groups count; lag is read at a scrape, for no more partitions than a limit. */
 import type { LogPort } from "../log/client.ts";
+import type { LogReader } from "../log/reader.ts";
 import type { Counter, Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import type { GroupState } from "./group-types.ts";
+import { secondsSince, timeFrom } from "./lag.ts";
+import { type Behind, LagTimes } from "./lag-times.ts";
 import type { Entry, GroupTable } from "./table.ts";
 
 const STATES: readonly GroupState[] = [
@@ -18,9 +21,16 @@ const help: Record<string, string> = {
   [LAG]: "Records between a group's committed offset and the high watermark",
   [`${LAG}_max`]: "The largest lag among a group's partitions",
   [`${LAG}_sum`]: "Lag of all partitions that a group has committed",
+  [`${LAG}_seconds`]: "Age of the oldest record that a group has not committed",
   milepost_consumer_group_consumers: "Members of a group",
 };
 type Series = { name: string; labels: Record<string, string> };
+type Bounds = { start: number; highWatermark: number };
+/** Topic → partition. */
+type AllBounds = ReadonlyMap<string, readonly Bounds[]>;
+
+/** Of a group, beside those of its partitions. */
+const SERIES_OF_GROUP = 4;
 
 export class GroupMetrics {
   readonly rebalances: Counter;
@@ -29,13 +39,25 @@ export class GroupMetrics {
   readonly #registry: Registry;
   readonly #table: GroupTable;
   readonly #log: LogPort;
+  readonly #now: () => number;
+  readonly #times: LagTimes;
   /** What stood in the last scrape. */
   #series = new Map<string, Series>();
 
-  constructor(registry: Registry, table: GroupTable, log: LogPort) {
+  constructor(
+    registry: Registry,
+    table: GroupTable,
+    log: LogPort,
+    reader: LogReader,
+    now: () => number,
+  ) {
     this.#registry = registry;
     this.#table = table;
     this.#log = log;
+    this.#now = now;
+    this.#times = new LagTimes(({ topic, partition, offset, end }) => {
+      return timeFrom(reader, topic, partition, offset, end);
+    });
     this.rebalances = registry.counter("milepost_group_rebalances_total", "Generations begun");
     this.commits = registry.counter("milepost_group_commits_total", "Offsets committed");
     const evicted = "Members that were not heard of in time";
@@ -58,22 +80,17 @@ export class GroupMetrics {
 
   /** Before a snapshot: lag as it is now. */
   async measure(): Promise<void> {
-    const ends = new Map<string, number[]>();
-    for (const { topic, partition, highWatermark } of (await this.#log.call("metrics"))
-      .partitions) {
-      let partitions = ends.get(topic);
-      if (partitions === undefined) ends.set(topic, (partitions = []));
-      partitions[partition] = highWatermark;
+    const bounds = new Map<string, Bounds[]>();
+    for (const { topic, partition, ...own } of (await this.#log.call("metrics")).partitions) {
+      let partitions = bounds.get(topic);
+      if (partitions === undefined) bounds.set(topic, (partitions = []));
+      partitions[partition] = own;
     }
+    await this.#times.read(this.#shown().entries.flatMap((entry) => behind(entry, bounds)));
     const before = this.#series;
     this.#series = new Map();
-    let left = limits.groupLagSeriesMax;
-    let omitted = 0;
-    for (const entry of this.#table) {
-      left -= entry.offsets.size + 3;
-      if (left >= 0) this.#measure(entry, ends);
-      else omitted++;
-    }
+    const { entries, omitted } = this.#shown();
+    for (const entry of entries) this.#measure(entry, bounds);
     for (const [key, { name, labels }] of before) {
       if (!this.#series.has(key)) this.#registry.remove(name, labels);
     }
@@ -81,11 +98,22 @@ export class GroupMetrics {
     this.#registry.gauge("milepost_consumer_group_lag_omitted", text).value = omitted;
   }
 
-  #measure({ group, offsets }: Entry, ends: Map<string, number[]>): void {
+  /** Groups whose lag is given; what others would take is too much for a scrape. */
+  #shown(): { entries: Entry[]; omitted: number } {
+    let left = limits.groupLagSeriesMax;
+    const entries = Array.from(this.#table).filter(({ offsets }) => {
+      left -= offsets.size + SERIES_OF_GROUP;
+      return left >= 0;
+    });
+    return { entries, omitted: this.#table.size - entries.length };
+  }
+
+  #measure(entry: Entry, bounds: AllBounds): void {
+    const { group, offsets } = entry;
     let max = 0;
     let sum = 0;
     for (const { topic, partition, offset } of offsets) {
-      const end = ends.get(topic)?.[partition];
+      const end = bounds.get(topic)?.[partition]?.highWatermark;
       if (end === undefined) continue;
       const lag = Math.max(end - offset.offset, 0);
       max = Math.max(max, lag);
@@ -94,6 +122,11 @@ export class GroupMetrics {
     }
     this.#set(`${LAG}_max`, { group: group.id }, max);
     this.#set(`${LAG}_sum`, { group: group.id }, sum);
+    const open = behind(entry, bounds);
+    const times = open.flatMap((place) => this.#times.of(place) ?? []);
+    const isKnown = open.length === 0 || times.length > 0;
+    const seconds = secondsSince(Math.min(...times), this.#now());
+    if (isKnown) this.#set(`${LAG}_seconds`, { group: group.id }, seconds);
     this.#set("milepost_consumer_group_consumers", { group: group.id }, group.members.size);
   }
 
@@ -102,3 +135,13 @@ export class GroupMetrics {
     this.#series.set(`${name} ${Object.values(labels).join(" ")}`, { name, labels });
   }
 }
+
+/** What a group has yet to read. */
+function behind({ group, offsets }: Entry, bounds: AllBounds): Behind[] {
+  return Array.from(offsets).flatMap(({ topic, partition, offset: { offset } }) => {
+    const { start, highWatermark: end } = bounds.get(topic)?.[partition] ?? NOWHERE;
+    const oldest = Math.max(start, offset);
+    return oldest < end ? [{ group: group.id, topic, partition, offset: oldest, end }] : [];
+  });
+}
+const NOWHERE: Bounds = { start: 0, highWatermark: 0 };

@@ -172,6 +172,8 @@ export const limits = {
   groupAppendsBytesMax: 64 * 1024 * 1024,
   /** Lag is given for so many partitions of groups; a scrape stays below a megabyte. */
   groupLagSeriesMax: 5000,
+  /** Records whose time is read for a scrape: some 50 ms of the Kafka thread. */
+  groupLagReadsMax: 256,
 
   // --- live tracking ---
   /** Drivers whose last position is known, some 160 B each; the longest silent give way. */

@@ -46,13 +46,14 @@ watchThread(registry, "kafka");
 const log = new LogPort(options.log, partitionOf);
 await log.ready();
 const report = (line: string): void => tell({ line });
-const groups = new GroupCoordinator({ log, registry, report, now: Date.now });
+const reader = new LogReader(log);
+const groups = new GroupCoordinator({ log, reader, registry, report, now: Date.now });
 const services: Services = {
   nodeId: options.nodeId,
   clusterId: log.node.id,
   dataDir: options.dataDir,
   log,
-  reader: new LogReader(log),
+  reader,
   waits: new Waits(log),
   buffers: new BufferPool(limits.kafkaFreeBytesMax),
   groups,

@@ -7,6 +7,7 @@ import { GroupCoordinator } from "../../src/groups/coordinator.ts";
 import { OFFSETS_TOPIC, partitionOfGroup } from "../../src/groups/journal.ts";
 import { encodeGroupKey } from "../../src/groups/records.ts";
 import type { LogPort } from "../../src/log/client.ts";
+import { LogReader } from "../../src/log/reader.ts";
 import { Registry } from "../../src/metrics/registry.ts";
 import { limits } from "../../src/model/limits.ts";
 import { builtInTopics } from "../../src/model/topic-config.ts";
@@ -48,6 +49,7 @@ beforeAll(async () => {
 class Node {
   readonly lines: string[] = [];
   now = Date.now();
+  registry = new Registry();
   groups = this.#open();
 
   /** With topics of its own. */
@@ -64,7 +66,10 @@ class Node {
 
   #open(): GroupCoordinator {
     const report = (line: string) => void this.lines.push(line);
-    return new GroupCoordinator({ log, registry: new Registry(), report, now: () => this.now });
+    const reader = new LogReader(log);
+    const now = (): number => this.now;
+    this.registry = new Registry();
+    return new GroupCoordinator({ log, reader, registry: this.registry, report, now });
   }
 
   /** What the log says, and nothing else. */
@@ -93,6 +98,14 @@ class Node {
     return Object.fromEntries(rows.map((p) => [p.partitionIndex, p.committedOffset]));
   }
 
+  /** As a scrape has it; undefined: it says nothing of the group. */
+  async lagSeconds(group: string): Promise<number | undefined> {
+    await this.groups.measure();
+    const name = "milepost_consumer_group_lag_seconds";
+    const found = this.registry.snapshot().find((m) => m.name === name && m.labels.group === group);
+    return found?.type === "gauge" ? found.value : undefined;
+  }
+
   /** A member of a stable group, who reads `t`. */
   async join(group: string): Promise<{ memberId: string; groupInstanceId: null }> {
     const joined = await this.groups.join(group, consumer, forever);
@@ -103,6 +116,35 @@ class Node {
     return identity;
   }
 }
+
+test("lag in seconds is the age of the oldest record that is not committed", async () => {
+  const node = await Node.start();
+  const append = (partition: number, timestamp: number) =>
+    log.append("t", [{ key: null, value: Buffer.from("x"), partition, timestamp }]);
+  const value = (group: string): Promise<number | undefined> => node.lagSeconds(group);
+  await node.commit("g", 0);
+  await node.commit("g", 0, { partition: 1 });
+  expect(await value("g")).toBe(0);
+  await append(0, node.now - 50_000);
+  await append(0, node.now - 20_000);
+  await append(1, node.now - 30_000);
+  expect(await value("g")).toBe(50);
+  node.now += 1000;
+  expect(await value("g")).toBe(51);
+  await node.commit("g", 1);
+  expect(await value("g")).toBe(31);
+  await node.commit("g", 1, { partition: 1 });
+  expect(await value("g")).toBe(21);
+  // what retention took is nobody's lag any more
+  await append(0, node.now - 10_000);
+  await log.call("deleteRecords", "t", 0, 2);
+  expect(await value("g")).toBe(10);
+  await node.commit("g", 3);
+  expect(await value("g")).toBe(0);
+  // the topic has gone, and so has what was committed
+  await node.groups.operator.delete("g");
+  expect(await value("g")).toBe(undefined);
+});
 
 describe("the log", () => {
   test("commits of one moment go to it together", async () => {

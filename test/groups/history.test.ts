@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { GroupCoordinator } from "../../src/groups/coordinator.ts";
 import { OFFSETS_TOPIC } from "../../src/groups/journal.ts";
 import type { LogPort } from "../../src/log/client.ts";
+import { LogReader } from "../../src/log/reader.ts";
 import { Registry } from "../../src/metrics/registry.ts";
 import { MilepostError } from "../../src/model/errors.ts";
 import { builtInTopics } from "../../src/model/topic-config.ts";
@@ -44,7 +45,13 @@ function atTimesFull(): { port: LogPort; disk: { full: boolean } } {
 }
 
 const open = (port: LogPort): GroupCoordinator =>
-  new GroupCoordinator({ log: port, registry: new Registry(), report: () => {}, now: Date.now });
+  new GroupCoordinator({
+    log: port,
+    reader: new LogReader(port),
+    registry: new Registry(),
+    report: () => {},
+    now: Date.now,
+  });
 
 type Step = { kind: string; group: number; partition: number };
 const step = fc.record({

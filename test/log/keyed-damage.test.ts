@@ -72,7 +72,7 @@ test("damage to the index: told by doctor, and the slice is read whole", async (
 });
 
 describe("a damaged batch", () => {
-  test("is an error to who asks for its key, after what lies before it, until skipped", async () => {
+  test("is an error to who asks for its key, after what lies before, until skipped", async () => {
     const dir = newDirectory();
     let store = openStore(dir);
     fortyBatches(store);
