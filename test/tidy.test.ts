@@ -50,6 +50,8 @@ const homes: Record<string, string[]> = {
   geojson: ["map"],
   lmdb: ["log"],
   "maplibre-gl": ["map"],
+  pg: ["sinks"],
+  "pg-copy-streams": ["sinks"],
   "smol-toml": ["config"],
   snappyjs: ["batch"],
   "topojson-client": ["map"],
