@@ -60,6 +60,11 @@ export class Exchange {
     return this.#isHead;
   }
 
+  /** The head of an answer was sent, and its end not. */
+  get hasBegun(): boolean {
+    return this.#hasBegun && !this.over;
+  }
+
   /** Called once, with the status sent, or 0 when the client went away first. */
   set onOver(listener: (status: number) => void) {
     this.#onOver = listener;

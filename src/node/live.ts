@@ -40,7 +40,7 @@ const reader = new LogReader(log);
 const { host, port, allowOrigin, staleMs, dataDir } = options;
 const report = (line: string): void => tell({ line });
 const live = await Live.open({ log, reader, dataDir, staleMs, registry, report, now: Date.now });
-const services = { live, registry, report, allowOrigin };
+const services = { live, reader, registry, report, allowOrigin };
 const riders = await startRiders({ ...services, host, port, dataDir });
 
 parent.on("message", (m: ToLive) => {

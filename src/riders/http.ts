@@ -12,6 +12,7 @@ import { Rest } from "./rest.ts";
 import { BadRequest, type RiderRequest } from "./rider-request.ts";
 import type { RidersOptions } from "./server.ts";
 import { dataFiles } from "./static-files.ts";
+import { Tracks } from "./track.ts";
 import { WebOrigins } from "./web-origin.ts";
 
 type Route = { name: string; take(request: RiderRequest): void | Promise<void> };
@@ -40,19 +41,22 @@ export class RiderHttp {
   readonly #report: (line: string) => void;
   readonly #routes: Map<string, Route>;
   readonly #driver: Route;
+  readonly #track: Route;
   readonly #answers = new Map<string, Counter>();
   #open = 0;
   #draining = false;
   #onIdle: (() => void) | null = null;
 
   constructor(options: RidersOptions) {
-    const { registry, allowOrigin, host, live, report, dataDir } = options;
+    const { registry, allowOrigin, host, live, reader, report, dataDir } = options;
     this.#registry = registry;
     this.#live = live;
     this.#report = report;
     this.#origins = new WebOrigins(allowOrigin, host);
     const rest = new Rest(live);
     this.#driver = { name: "driver", take: (request) => rest.driver(request) };
+    const tracks = new Tracks(live, reader);
+    this.#track = { name: "track", take: (request) => tracks.send(request) };
     this.#routes = new Map<string, Route>([
       ["/v1/drivers", { name: "drivers", take: (request) => rest.drivers(request) }],
       ["/livez", { name: "livez", take: ({ exchange }) => exchange.reply(200, "ok\n", plain) }],
@@ -121,7 +125,7 @@ export class RiderHttp {
     const isTrack = path.endsWith(TRACK);
     const id = path.slice(DRIVERS.length, isTrack ? -TRACK.length : undefined);
     if (id === "" || id.includes("/")) return null;
-    return { route: this.#driver, id };
+    return { route: isTrack ? this.#track : this.#driver, id };
   }
 
   #take(

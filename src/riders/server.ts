@@ -3,12 +3,19 @@
  * over REST, and the map. Nothing here can write to the log.
  */
 import { uws, type UWS } from "../lib/uws.ts";
+import type { LogReader } from "../log/reader.ts";
 import { RiderHttp } from "./http.ts";
 import { Pressure } from "./pressure.ts";
 import type { RiderServices } from "./services.ts";
 import { RiderSockets } from "./websocket.ts";
 
-export type RidersOptions = RiderServices & { host: string; port: number; dataDir: string };
+export type RidersOptions = RiderServices & {
+  host: string;
+  port: number;
+  dataDir: string;
+  /** For tracks. */
+  reader: LogReader;
+};
 
 export type Riders = {
   port: number;
