@@ -29,8 +29,9 @@ export type RecoveryOptions = {
 
 export class Recovery {
   readonly #o: RecoveryOptions;
-  /** Reading the log now. */
+  /** Reading the log now, and who waits for that in the order they came. */
   #reading = 0;
+  readonly #waiting = new Set<() => void>();
 
   constructor(options: RecoveryOptions) {
     this.#o = options;
@@ -101,16 +102,45 @@ export class Recovery {
     to: number,
   ): Promise<HistoryEntry[] | null> {
     const { spec } = channel;
-    if (spec.kind !== "driver" || this.#reading >= limits.recoveriesAtOnce) return null;
-    this.#reading++;
+    const until = performance.now() + limits.recoveryMsMax;
+    if (spec.kind !== "driver" || !(await this.#turn())) return null;
     try {
-      return await this.#read(Buffer.from(spec.id), channel.row, partition, from, to);
+      return await this.#read(Buffer.from(spec.id), channel.row, partition, from, to, until);
     } catch (error) {
       // retention was faster, or bytes are damaged: not all of it can be had
       if (error instanceof MilepostError) return null;
       throw error;
     } finally {
+      this.#over();
+    }
+  }
+
+  /** After a restart everybody comes at once. False: it did not come in time. */
+  #turn(): Promise<boolean> {
+    if (this.#reading < limits.recoveriesAtOnce) {
+      this.#reading++;
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const begin = (): void => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(begin);
+        resolve(false);
+      }, limits.recoveryMsMax);
+      this.#waiting.add(begin);
+    });
+  }
+
+  #over(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) {
       this.#reading--;
+    } else {
+      this.#waiting.delete(next);
+      next();
     }
   }
 
@@ -120,9 +150,9 @@ export class Recovery {
     partition: number,
     from: number,
     to: number,
+    until: number,
   ): Promise<HistoryEntry[] | null> {
     const entries: ReadEntry[] = [];
-    const until = performance.now() + limits.recoveryMsMax;
     let bytes = 0;
     let next = from;
     while (next < to) {
