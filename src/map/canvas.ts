@@ -4,16 +4,16 @@ import type { Layer } from "@deck.gl/core";
 import { loadWorld, styleOf } from "./basemap.ts";
 import type { Box } from "./box.ts";
 import { element, reducedMotion } from "./page.ts";
+import type { Covered } from "./panel.ts";
 import { palettes, type Palette } from "./palette.ts";
 import type { Theme } from "./theme.ts";
 
 type View = { zoom: number; lat: number; lon: number };
-export type Padding = { left: number; bottom: number };
 
 const CITY_ZOOM = 15;
-/** A fitted view keeps so many pixels free at its edges, and the bar on phones. */
-const FRAME = 56;
-const FRAME_TOP_PHONE = 130;
+/** A fitted view keeps so many pixels free at its edges. */
+const FRAME = 48;
+const FRAME_PHONE = 20;
 
 setWorkerUrl("/lib/maplibre-gl-worker.mjs");
 
@@ -84,35 +84,47 @@ export class Canvas {
   }
 
   /** All of them in view, but for the few that are far from the rest. */
-  fit(places: { lon: number; lat: number }[], padding: Padding, animate: boolean): void {
+  fit(places: { lon: number; lat: number }[], covered: Covered, animate: boolean): void {
     if (places.length === 0) return;
     const bounds = new LngLatBounds();
     for (const { lon, lat } of withoutStrays(places)) bounds.extend([lon, lat]);
-    const isPhone = innerWidth <= 640;
-    const frame = isPhone ? FRAME / 2 : FRAME;
+    const frame = innerWidth < 700 ? FRAME_PHONE : FRAME;
     this.map.fitBounds(bounds, {
       padding: {
-        top: isPhone ? FRAME_TOP_PHONE : frame,
+        top: frame + covered.top,
         right: frame,
-        bottom: frame + padding.bottom,
-        left: frame + padding.left,
+        bottom: frame + covered.bottom,
+        left: frame + covered.left,
       },
       maxZoom: CITY_ZOOM,
       ...(animate ? this.#motion : { duration: 0 }),
     });
   }
 
-  flyTo(lon: number, lat: number, padding: Padding): void {
+  flyTo(lon: number, lat: number, covered: Covered): void {
     const zoom = Math.max(CITY_ZOOM - 0.5, this.map.getZoom());
     const center: [number, number] = [lon, lat];
-    const offset = offsetOf(padding);
+    const offset = offsetOf(covered);
     if (reducedMotion.matches) this.map.easeTo({ center, zoom, offset, duration: 0 });
     else this.map.flyTo({ center, zoom, offset, speed: 2.2, maxDuration: 2500 });
   }
 
+  /** Moves the map only when the place is covered, or nearly. */
+  bringIntoView(lon: number, lat: number, covered: Covered): void {
+    const { x, y } = this.pixelOf(lon, lat);
+    const { left, top, bottom } = covered;
+    const isFree =
+      x > left + FRAME_PHONE &&
+      x < innerWidth - FRAME_PHONE &&
+      y > top + FRAME &&
+      y < innerHeight - bottom - FRAME;
+    if (isFree) return;
+    this.map.easeTo({ center: [lon, lat], offset: offsetOf(covered), ...this.#motion });
+  }
+
   /** Without animation: the place glides by itself. */
-  keepAt(lon: number, lat: number, padding: Padding): void {
-    this.map.easeTo({ center: [lon, lat], offset: offsetOf(padding), duration: 0 });
+  keepAt(lon: number, lat: number, covered: Covered): void {
+    this.map.easeTo({ center: [lon, lat], offset: offsetOf(covered), duration: 0 });
   }
 
   get #motion(): { duration: number } {
@@ -121,8 +133,8 @@ export class Canvas {
 }
 
 /** The middle of what is not covered, from the middle of the map. */
-function offsetOf({ left, bottom }: Padding): [number, number] {
-  return [left / 2, -bottom / 2];
+function offsetOf({ left, top, bottom }: Covered): [number, number] {
+  return [left / 2, (top - bottom) / 2];
 }
 
 /** The middle 98 % by either coordinate, when there are enough. */

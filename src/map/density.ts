@@ -4,9 +4,7 @@ import { cellToBoundary, latLngToCell } from "h3-js";
 export type Cell = { cell: string; count: number; outline: [lon: number, lat: number][] };
 export type Counted = { lon: number; lat: number; count: number };
 
-/** Below this zoom drivers are counted, not drawn. */
-export const DENSITY_BELOW_ZOOM = 9;
-const EDGE_PIXELS_MIN = 12;
+const EDGE_PIXELS_MIN = 8;
 /** Average length of a cell's edge by resolution, m. */
 const EDGE_METRES = [1_281_256, 483_057, 182_513, 68_979, 26_072, 9854, 3725, 1406, 531, 201];
 const METRES_PER_PIXEL_AT_ZOOM_0 = 78_271.5;

@@ -21,6 +21,9 @@ export type Drawn = {
   alpha: Float32Array;
 };
 
+/** `top`: above the others; `alone`: without them. */
+export type DrawOptions = { top?: string | null; alone?: boolean };
+
 export class Fleet {
   readonly #glides = new Map<string, Glide>();
   /** Ids of the snapshot that is coming in; null: none is. */
@@ -80,26 +83,33 @@ export class Fleet {
   }
 
   /**
-   * Where everyone is seen at `nowMs`, or `only` one of them; ages are by `clockMs`, the time of
-   * day. The arrays are the same at each call, filled anew.
+   * Where everyone is seen at `nowMs`; ages are by `clockMs`, the time of day. The arrays are
+   * the same at each call, filled anew.
    */
-  draw(nowMs: number, clockMs: number, only?: string | null): Drawn {
+  draw(nowMs: number, clockMs: number, { top = null, alone = false }: DrawOptions = {}): Drawn {
     if (this.#drawn.headings.length < this.size) this.#drawn = emptyDrawn(2 * this.size);
     const drawn = this.#drawn;
     drawn.count = 0;
-    for (const [id, glide] of this.#glides) {
-      if (only !== undefined && id !== only) continue;
-      const i = drawn.count++;
-      const [lon, lat] = placeOf(glide, nowMs);
-      drawn.ids[i] = id;
-      drawn.places[2 * i] = lon;
-      drawn.places[2 * i + 1] = lat;
-      drawn.headings[i] = headingOf(glide, nowMs);
-      drawn.moving[i] = isMoving(glide.ping) ? 1 : 0;
-      drawn.alpha[i] = alphaAt(clockMs - glide.ping.received);
+    if (!alone) {
+      for (const [id, glide] of this.#glides) {
+        if (id !== top) addTo(drawn, id, glide, nowMs, clockMs);
+      }
     }
+    const above = top === null ? undefined : this.#glides.get(top);
+    if (top !== null && above !== undefined) addTo(drawn, top, above, nowMs, clockMs);
     return drawn;
   }
+}
+
+function addTo(drawn: Drawn, id: string, glide: Glide, nowMs: number, clockMs: number): void {
+  const i = drawn.count++;
+  const [lon, lat] = placeOf(glide, nowMs);
+  drawn.ids[i] = id;
+  drawn.places[2 * i] = lon;
+  drawn.places[2 * i + 1] = lat;
+  drawn.headings[i] = headingOf(glide, nowMs);
+  drawn.moving[i] = isMoving(glide.ping) ? 1 : 0;
+  drawn.alpha[i] = alphaAt(clockMs - glide.ping.received);
 }
 
 export function isMoving(ping: Ping): boolean {

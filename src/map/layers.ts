@@ -7,6 +7,8 @@ import type { Fix } from "./trail.ts";
 
 const ICON = 64;
 const RECENT_MS = 3 * 60_000;
+/** How strong the others are while one is selected. */
+const BESIDE = 0.6;
 
 /** Two shapes side by side: an arrow for who moves, a dot for who stands; white, as masks. */
 export function drawIcons(): HTMLCanvasElement {
@@ -55,8 +57,9 @@ export function vehicleLayers(
   for (let i = 0; i < count; i++) {
     const [red, green, blue] =
       drawn.ids[i] === selected ? palette.selected : moving[i] ? palette.accent : palette.still;
-    colors.set([red, green, blue, 255 * alpha[i]], 4 * i);
-    edges.set([...palette.edge, 255 * alpha[i]], 4 * i);
+    const opacity = 255 * alpha[i] * (selected === null || drawn.ids[i] === selected ? 1 : BESIDE);
+    colors.set([red, green, blue, opacity], 4 * i);
+    edges.set([...palette.edge, opacity], 4 * i);
     angles[i] = moving[i] ? -headings[i] : 0;
   }
   const size = Math.min(30, Math.max(11, 11 + (zoom - 9) * 3));

@@ -2,7 +2,7 @@
 import type { Layer } from "@deck.gl/core";
 import { isWithin, text, WORLD } from "./box.ts";
 import { Canvas } from "./canvas.ts";
-import { DENSITY_BELOW_ZOOM, densityOf, resolutionAt, type Cell, type Counted } from "./density.ts";
+import { DENSITY_BELOW_ZOOM, DensityView } from "./density-view.ts";
 import { Feed } from "./feed.ts";
 import { Fleet } from "./fleet.ts";
 import { densityLayer, drawIcons, selectionLayer, trailLayers, vehicleLayers } from "./layers.ts";
@@ -24,11 +24,11 @@ const COUNT_MS = 3000;
 const HIDDEN_MS = 10_000;
 /** Pixels around a marker that belong to it: half of a touch target. */
 const TOUCH = 24;
-const whole = new Intl.NumberFormat("en");
 
 const start = readHash(location.hash);
 const canvas = new Canvas(watchTheme(repaint), start.view);
 const fleet = new Fleet();
+const density = new DensityView();
 const rates = new Rates();
 const status = new Status();
 const atlas = drawIcons();
@@ -39,7 +39,7 @@ const feed = new Feed({
     else rates.reset();
   },
   beginSnapshot: () => {
-    counts = null;
+    density.useFleet();
     fleet.beginSnapshot();
   },
   endSnapshot: () => {
@@ -48,7 +48,6 @@ const feed = new Feed({
   },
   tooMany: () => {
     fleet.clear();
-    counts = [];
     void count();
   },
   publication: take,
@@ -61,9 +60,6 @@ const feed = new Feed({
 const panel = new Panel({ close: deselect, follow: () => follow(!selection.following) });
 const selection = new Selection(feed, panel);
 
-/** Drivers by place, where they are too many to be sent; null: they are not. */
-let counts: Counted[] | null = null;
-let cells: Cell[] = [];
 /** Whether any driver was ever heard of; null: not yet known. */
 let anyDrivers: boolean | null = null;
 /** Nobody has moved the map: it may go where the first drivers turn up. */
@@ -98,7 +94,7 @@ function take(data: Publication): void {
 function firstDriver(ping: Ping): void {
   anyDrivers = true;
   element("empty").hidden = true;
-  if (untouched) canvas.flyTo(ping.lon, ping.lat, panel.padding);
+  if (untouched) canvas.flyTo(ping.lon, ping.lat, panel.covered);
 }
 
 /** Something changed that is to be drawn. */
@@ -107,7 +103,7 @@ function stir(): void {
 }
 
 function isDensity(): boolean {
-  return counts !== null || canvas.map.getZoom() < DENSITY_BELOW_ZOOM;
+  return density.isFor(canvas.map.getZoom());
 }
 
 /** A marker is on its way for some seconds after the last update; then nothing is drawn. */
@@ -122,14 +118,14 @@ function frame(nowMs: number): void {
   const layers: Layer[] = [];
   const { id } = selection;
   const at = id === null ? null : fleet.placeOf(id, nowMs);
-  if (isDensity()) layers.push(densityLayer(cells, palette));
+  if (isDensity()) layers.push(densityLayer(density.cells, palette));
   if (at !== null) {
     layers.push(...trailLayers(selection.trail.lines(), at, palette));
     layers.push(selectionLayer(at, palette, zoom));
   }
-  const drawn = fleet.draw(nowMs, Date.now(), isDensity() ? id : undefined);
+  const drawn = fleet.draw(nowMs, Date.now(), { top: id, alone: isDensity() });
   layers.push(...vehicleLayers(drawn, { atlas, palette, zoom, selected: id }));
-  if (at !== null && selection.following) canvas.keepAt(at[0], at[1], panel.padding);
+  if (at !== null && selection.following) canvas.keepAt(at[0], at[1], panel.covered);
   canvas.draw(layers);
 }
 
@@ -156,26 +152,13 @@ function writeUrl(): void {
 function refresh(): void {
   const box = canvas.box;
   const nowMs = performance.now();
-  const counted = counts ?? [...fleet.pings()].map(({ lon, lat }) => ({ lon, lat, count: 1 }));
-  const visible = counted.filter(({ lon, lat }) => isWithin(box, lon, lat));
+  const visible = density.drivers(fleet).filter(({ lon, lat }) => isWithin(box, lon, lat));
   inView = visible.reduce((sum, { count: drivers }) => sum + drivers, 0);
   status.figures(inView, rates.perSecond(nowMs), rates.latencyMs(nowMs));
-  if (isDensity()) {
-    const { zoom, lat } = canvas.view;
-    // counts are by squares of a kilometre: finer cells would show the squares
-    const finest = counts === null ? Infinity : 6;
-    cells = densityOf(counted, Math.min(finest, resolutionAt(zoom, lat)));
-  }
-  showLegend();
+  const { zoom, lat } = canvas.view;
+  density.update(fleet, zoom, lat);
   showSelected();
   stir();
-}
-
-function showLegend(): void {
-  element("legend").hidden = !isDensity() || cells.length === 0;
-  const most = cells.reduce((max, { count: drivers }) => Math.max(max, drivers), 0);
-  const why = counts === null ? "" : "Too many to show one by one. Zoom in to see each. ";
-  element("legend-text").textContent = `${why}1 – ${whole.format(most)} drivers in a cell`;
 }
 
 function showSelected(): void {
@@ -189,15 +172,9 @@ function showSelected(): void {
 
 async function count(): Promise<void> {
   const box = feed.refused;
-  if (box === null || counts === null || document.hidden) return;
-  try {
-    const answer = await rest.counts(box);
-    if (counts === null) return;
-    counts = answer;
-    refresh();
-  } catch {
-    // asked again soon
-  }
+  if (box === null || document.hidden) return;
+  await density.count(box);
+  refresh();
 }
 
 function select(ping: Ping): void {
@@ -252,7 +229,7 @@ async function showAll(animate: boolean): Promise<void> {
   anyDrivers = pings.length > 0;
   element("empty").hidden = anyDrivers;
   element("example-ts").textContent = String(Date.now());
-  canvas.fit(pings, panel.padding, animate);
+  canvas.fit(pings, panel.covered, animate);
 }
 
 canvas.map.on("move", stir);
@@ -260,7 +237,9 @@ canvas.map.on("moveend", settle);
 canvas.map.on("click", ({ point }) => {
   const id = markerAt(point.x, point.y);
   const ping = id === null ? undefined : fleet.get(id);
-  if (ping !== undefined) select(ping);
+  if (ping === undefined) return;
+  select(ping);
+  canvas.bringIntoView(ping.lon, ping.lat, panel.covered);
 });
 canvas.map.on("mousemove", ({ point }) => {
   canvas.map.getCanvas().style.cursor = markerAt(point.x, point.y) === null ? "" : "pointer";
@@ -274,7 +253,7 @@ watchSearch(
   () => fleet.ids(),
   (ping) => {
     select(ping);
-    canvas.flyTo(ping.lon, ping.lat, panel.padding);
+    canvas.flyTo(ping.lon, ping.lat, panel.covered);
     canvas.map.once("moveend", () => follow(true));
   },
 );
@@ -345,7 +324,7 @@ async function begin(): Promise<void> {
   const ping = await rest.driver(start.driver).catch(() => null);
   if (ping === null) return;
   select(ping);
-  if (start.view === null) canvas.flyTo(ping.lon, ping.lat, panel.padding);
+  if (start.view === null) canvas.flyTo(ping.lon, ping.lat, panel.covered);
 }
 
 void begin();

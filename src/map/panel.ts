@@ -4,6 +4,8 @@ import { compassPoint, duration, element, setText } from "./page.ts";
 import type { Ping } from "./ping.ts";
 import type { Trail } from "./trail.ts";
 
+export type Covered = { left: number; top: number; bottom: number };
+
 const PARTS = 60;
 const WIDTH = 300;
 const HEIGHT = 48;
@@ -30,12 +32,13 @@ export class Panel {
     this.#root.hidden = true;
   }
 
-  /** Pixels of the map's right, bottom and left that it covers. */
-  get padding(): { left: number; bottom: number } {
-    if (this.#root.hidden) return { left: 0, bottom: 0 };
-    const { right, width, height } = this.#root.getBoundingClientRect();
-    const isSheet = width > innerWidth * 0.9;
-    return isSheet ? { left: 0, bottom: height } : { left: right, bottom: 0 };
+  /** Pixels of the map that it and the bar cover: at the side, or on phones above and below. */
+  get covered(): Covered {
+    const bar = element("bar").getBoundingClientRect();
+    const isPhone = bar.width > innerWidth * 0.8;
+    if (!isPhone) return { left: bar.right, top: 0, bottom: 0 };
+    const sheet = this.#root.hidden ? 0 : this.#root.getBoundingClientRect().height;
+    return { left: 0, top: bar.bottom, bottom: sheet };
   }
 
   following(on: boolean): void {
@@ -56,7 +59,7 @@ export class Panel {
     const compass = element<SVGElement>("compass");
     compass.style.visibility = heading === undefined ? "hidden" : "visible";
     compass.style.transform = `rotate(${heading ?? 0}deg)`;
-    setText("age", `${duration(ageMs)} ago`);
+    setText("age", ageMs < 1500 ? "just now" : `${duration(ageMs)} ago`);
     setText("battery", ping.battery === undefined ? "–" : `${Math.round(ping.battery * 100)} %`);
     setText("accuracy", ping.accuracy === undefined ? "–" : `± ${Math.round(ping.accuracy)} m`);
     setText("trip", ping.trip ?? "None");

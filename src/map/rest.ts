@@ -36,7 +36,7 @@ export async function counts(box: Box): Promise<Counted[]> {
 
 /** The last hour out of the log. */
 export async function track(id: string): Promise<Fix[]> {
-  const found = await get<Track>(`/v1/drivers/${encodeURIComponent(id)}/track?format=geojson`);
+  const found = await get<Track>(`/v1/drivers/${encodeURIComponent(id)}/track`);
   if (found === null) return [];
   const { times } = found.properties;
   return (found.geometry?.coordinates ?? []).map(([lon, lat], i) => ({ ts: times[i], lon, lat }));
