@@ -147,14 +147,13 @@ export class Client implements OutboxOwner {
 
   #take(command: Command): void {
     const { kind } = command;
-    if (kind === "pong") {
-      this.#awaitsPong = false;
-    } else if (kind === "connect") {
-      if (this.#isConnected) return this.#fail("badRequest");
+    // the first command, and only the first
+    if ((kind === "connect") === this.#isConnected) return this.#fail("badRequest");
+    if (kind === "connect") {
       this.#isConnected = true;
       this.#answer(connectReply(command.id, randomUUID(), version));
-    } else if (!this.#isConnected) {
-      this.#fail("badRequest");
+    } else if (kind === "pong") {
+      this.#awaitsPong = false;
     } else if (kind === "subscribe") {
       this.#subscribe(command);
     } else if (kind === "unsubscribe") {
