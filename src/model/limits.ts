@@ -212,6 +212,8 @@ export const limits = {
   // --- the port for riders ---
   /** Drivers in one answer: 300 KB of GeoJSON. */
   queriedMax: 1000,
+  /** Squares of a density: 100 KB of JSON; there are larger ones rather than more. */
+  densitySquaresMax: 4000,
   /** Around a point: a walk or a short ride, and a region. */
   nearMetres: 5000,
   nearMetresMax: 100_000,

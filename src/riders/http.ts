@@ -7,6 +7,7 @@ import type { Counter, Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { Assets } from "./assets.ts";
 import { DiskFiles } from "./disk-file.ts";
+import { Density } from "./density.ts";
 import { refuseUnknown } from "./parameters.ts";
 import { Rest } from "./rest.ts";
 import { BadRequest, type RiderRequest } from "./rider-request.ts";
@@ -55,10 +56,12 @@ export class RiderHttp {
     this.#origins = new WebOrigins(allowOrigin, host);
     const rest = new Rest(live);
     this.#driver = { name: "driver", take: (request) => rest.driver(request) };
+    const density = new Density(live);
     const tracks = new Tracks(live, reader);
     this.#track = { name: "track", take: (request) => tracks.send(request) };
     this.#routes = new Map<string, Route>([
       ["/v1/drivers", { name: "drivers", take: (request) => rest.drivers(request) }],
+      ["/v1/density", { name: "density", take: (request) => density.send(request) }],
       ["/livez", { name: "livez", take: ({ exchange }) => exchange.reply(200, "ok\n", plain) }],
       ["/readyz", { name: "readyz", take: (request) => this.#readyz(request) }],
       ["/connection/websocket", { name: "websocket", take: upgradeRequired }],

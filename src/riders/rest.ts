@@ -89,7 +89,8 @@ function areaOf(params: Params): Area {
   throw new BadRequest("bad_parameter", `cell takes an H3 cell in lower case, not ${quoted(cell)}`);
 }
 
-function boxOf(text: string): BoxArea {
+/** `w,s,e,n` */
+export function boxOf(text: string): BoxArea {
   const [west, south, east, north] = numbersOf(text, "bbox", 4, "west,south,east,north");
   const isOnEarth = Math.abs(west) <= 180 && Math.abs(east) <= 180 && south >= -90 && north <= 90;
   if (isOnEarth && south < north && west !== east) return new BoxArea({ west, south, east, north });

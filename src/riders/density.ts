@@ -1,0 +1,85 @@
+/**
+ * How many drivers are where, for maps of areas with more of them than are sent one by one.
+ *
+ *     {"squareDegrees":0.02,"squares":[[77.59,12.97,214],…]}     middle of each, and how many
+ */
+import { type Box, isInBox } from "../live/area.ts";
+import { STALE } from "../live/drivers.ts";
+import type { Live } from "../live/live.ts";
+import { limits } from "../model/limits.ts";
+import { refuseUnknown } from "./parameters.ts";
+import { boxOf } from "./rest.ts";
+import type { RiderRequest } from "./rider-request.ts";
+
+const SQUARES_PER_DEGREE = 100;
+const COLUMNS = 360 * SQUARES_PER_DEGREE;
+const LINES = 180 * SQUARES_PER_DEGREE;
+/** Counting takes 50 ns a driver: at most so large a part of the thread's time. */
+const PART_OF_TIME = 0.02;
+const AGE_MS_MIN = 2000;
+
+export class Density {
+  readonly #live: Live;
+  /** Square → drivers in it, as counted last. */
+  #counts = new Map<number, number>();
+  #validUntilMs = 0;
+
+  constructor(live: Live) {
+    this.#live = live;
+  }
+
+  /** `GET /v1/density?bbox=w,s,e,n` */
+  send({ exchange, params }: RiderRequest): void {
+    refuseUnknown(params, ["bbox"]);
+    const { box } = boxOf(params.get("bbox") ?? "");
+    let squares: [number, number, number][];
+    let size = 1;
+    // larger squares, until there are not too many
+    while ((squares = this.#squares(box, size)).length > limits.densitySquaresMax) size *= 2;
+    exchange.reply(
+      200,
+      JSON.stringify({ squareDegrees: size / SQUARES_PER_DEGREE, squares }),
+      json,
+    );
+  }
+
+  #squares(box: Box, size: number): [number, number, number][] {
+    const sums = new Map<number, number>();
+    for (const [square, count] of this.#counted()) {
+      const column = square % COLUMNS;
+      const line = (square - column) / COLUMNS;
+      if (!isInBox(box, middle(line, 1) - 90, middle(column, 1) - 180)) continue;
+      const larger = Math.floor(line / size) * COLUMNS + Math.floor(column / size);
+      sums.set(larger, (sums.get(larger) ?? 0) + count);
+    }
+    return [...sums].map(([square, count]) => {
+      const column = square % COLUMNS;
+      const line = (square - column) / COLUMNS;
+      return [rounded(middle(column, size) - 180), rounded(middle(line, size) - 90), count];
+    });
+  }
+
+  #counted(): Map<number, number> {
+    const beganMs = performance.now();
+    if (beganMs < this.#validUntilMs) return this.#counts;
+    const { lat, lon, flags, rows } = this.#live.drivers;
+    const counts = new Map<number, number>();
+    for (let row = 0; row < rows; row++) {
+      if (!this.#live.drivers.isUsed(row) || (flags[row] & STALE) !== 0) continue;
+      const line = Math.floor((lat[row] + 90) * SQUARES_PER_DEGREE);
+      const column = Math.floor((lon[row] + 180) * SQUARES_PER_DEGREE);
+      // the pole and the antimeridian belong to the squares before them
+      const square = Math.min(LINES - 1, line) * COLUMNS + Math.min(COLUMNS - 1, column);
+      counts.set(square, (counts.get(square) ?? 0) + 1);
+    }
+    const tookMs = performance.now() - beganMs;
+    this.#validUntilMs = beganMs + Math.max(AGE_MS_MIN, tookMs / PART_OF_TIME);
+    return (this.#counts = counts);
+  }
+}
+
+const json = [["Content-Type", "application/json"]] as const;
+
+/** Degrees from the edge of the grid. */
+const middle = (index: number, size: number): number => ((index + 0.5) * size) / SQUARES_PER_DEGREE;
+const rounded = (degrees: number): number => Math.round(degrees * 1000) / 1000;
