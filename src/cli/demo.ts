@@ -7,6 +7,7 @@ import { block, bytes, compare, line, read } from "./demo-view.ts";
 import type { Figures, Reading } from "./demo-view.ts";
 import { recipes } from "./demo-recipes.ts";
 import type { Ports } from "./demo-recipes.ts";
+import { writeStreets } from "./demo-streets.ts";
 import { CommandFailure, UsageError } from "./failure.ts";
 import { parseMetrics } from "./scrape.ts";
 import { serveFlag } from "./serve-flag.ts";
@@ -87,6 +88,7 @@ class Demo {
     if (this.#stopping) return (await gateway.stop(gatewayPatienceMs)) ?? 1;
     if (typeof ready !== "string") return this.#notStarted(gateway);
     const ports: Ports = JSON.parse(ready);
+    writeStreets(this.#flags.dataDir);
     const fleet = this.#start("fleet", this.#fleetArgs(ports));
     say(this.#welcome(ports));
     const view = new View(ports.admin, this.#began);

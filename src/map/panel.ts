@@ -46,7 +46,7 @@ export class Panel {
     this.#follow.textContent = on ? "Following" : "Follow";
   }
 
-  /** `state`: what the gateway said last, if the driver is gone. */
+  /** `isStale`: the gateway has said so. */
   show(ping: Ping, clockMs: number, isStale: boolean): void {
     const ageMs = clockMs - ping.ts;
     const moving = isMoving(ping);
@@ -54,8 +54,8 @@ export class Panel {
     setText("driver-state", silent ? "Not heard of lately" : moving ? "Moving" : "Standing still");
     setText("speed", ping.speed === undefined ? "–" : String(Math.round(ping.speed * KMH)));
     const { heading } = ping;
-    const turned = heading === undefined ? "–" : `${compassPoint(heading)} ${Math.round(heading)}°`;
-    setText("heading", turned);
+    const degrees = Math.round(heading ?? 0);
+    setText("heading", heading === undefined ? "–" : `${compassPoint(heading)} ${degrees}°`);
     const compass = element<SVGElement>("compass");
     compass.style.visibility = heading === undefined ? "hidden" : "visible";
     compass.style.transform = `rotate(${heading ?? 0}deg)`;

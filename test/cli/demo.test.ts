@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFailed, test, vi } from "vitest";
+import { City } from "../../devices/city.ts";
 import { launcher, milepost } from "./run.ts";
 
 // Each starts a gateway and a fleet, on machines that may be busy.
@@ -65,6 +66,8 @@ test("runs for a while, shows lines, sums up", async () => {
   expect(stdout).toMatch(/Stopped cleanly\. .* 10 drivers sent 70 pings: 70 acknowledged, 0 open/);
   expect(stdout).not.toContain("\u001b");
   expect(readdirSync(cwd), "the log is where the default says").toEqual(["data"]);
+  const streets = JSON.parse(readFileSync(join(cwd, "data", "basemap.geojson"), "utf8"));
+  expect(streets, "the map shows where they drive").toEqual(new City("blr").geoJson());
 });
 
 test.skipIf(process.platform !== "linux")("Ctrl-C stops everything, in order", async () => {
