@@ -9,9 +9,11 @@ import { Assets } from "./assets.ts";
 import { DiskFiles } from "./disk-file.ts";
 import { Density } from "./density.ts";
 import { refuseUnknown } from "./parameters.ts";
+import type { Pressure } from "./pressure.ts";
 import { Rest } from "./rest.ts";
 import { BadRequest, type RiderRequest } from "./rider-request.ts";
 import type { RidersOptions } from "./server.ts";
+import { EventStreams } from "./sse.ts";
 import { dataFiles } from "./static-files.ts";
 import { Tracks } from "./track.ts";
 import { WebOrigins } from "./web-origin.ts";
@@ -43,12 +45,13 @@ export class RiderHttp {
   readonly #routes: Map<string, Route>;
   readonly #driver: Route;
   readonly #track: Route;
+  readonly #streams: EventStreams;
   readonly #answers = new Map<string, Counter>();
   #open = 0;
   #draining = false;
   #onIdle: (() => void) | null = null;
 
-  constructor(options: RidersOptions) {
+  constructor(options: RidersOptions, pressure: Pressure) {
     const { registry, allowOrigin, host, live, reader, report, dataDir } = options;
     this.#registry = registry;
     this.#live = live;
@@ -59,8 +62,11 @@ export class RiderHttp {
     const density = new Density(live);
     const tracks = new Tracks(live, reader);
     this.#track = { name: "track", take: (request) => tracks.send(request) };
+    this.#streams = new EventStreams(live, registry, pressure);
+    const stream: Route = { name: "stream", take: (request) => this.#streams.open(request) };
     this.#routes = new Map<string, Route>([
       ["/v1/drivers", { name: "drivers", take: (request) => rest.drivers(request) }],
+      ["/v1/stream", stream],
       ["/v1/density", { name: "density", take: (request) => density.send(request) }],
       ["/livez", { name: "livez", take: ({ exchange }) => exchange.reply(200, "ok\n", plain) }],
       ["/readyz", { name: "readyz", take: (request) => this.#readyz(request) }],
@@ -112,14 +118,20 @@ export class RiderHttp {
     return exchange;
   }
 
-  /** Resolves when every request is answered. */
+  /** Resolves when every request is answered, or has had its time. */
   drain(): Promise<void> {
     this.#draining = true;
+    this.#streams.drain();
     if (this.#open === 0) return Promise.resolve();
-    return new Promise((resolve) => (this.#onIdle = resolve));
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      setTimeout(resolve, limits.riderDrainMsMax).unref();
+    });
   }
 
-  close(): void {}
+  close(): void {
+    this.#streams.close();
+  }
 
   #find(path: string): { route: Route; id: string } | null {
     const route = this.#routes.get(path);

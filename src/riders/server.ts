@@ -4,6 +4,7 @@
  */
 import { uws, type UWS } from "../lib/uws.ts";
 import type { LogReader } from "../log/reader.ts";
+import { Descriptors } from "../model/connection-shares.ts";
 import { RiderHttp } from "./http.ts";
 import { Pressure } from "./pressure.ts";
 import type { RiderServices } from "./services.ts";
@@ -29,8 +30,17 @@ export async function startRiders(options: RidersOptions): Promise<Riders> {
   const { host, port } = options;
   omitServerHeader();
   const app = uws.App();
-  const http = new RiderHttp(options);
-  const sockets = new RiderSockets(options, new Pressure());
+  const pressure = new Pressure();
+  const http = new RiderHttp(options, pressure);
+  const sockets = new RiderSockets(options, pressure);
+  const descriptors = new Descriptors();
+  let open = 0;
+  // uWS tells of the end of a connection unless it became a WebSocket
+  sockets.onClosed = () => void open--;
+  app.filter((res, change) => {
+    if (Number(change) > 0 && !descriptors.admitRider(open)) res.close();
+    open += Number(change) > 0 ? 1 : -1;
+  });
   app.ws("/connection/websocket", sockets.behavior(http));
   app.any("/*", (res, req) => http.handle(res, req));
   const listening = await new Promise<UWS.us_listen_socket>((resolve, reject) => {

@@ -6,6 +6,12 @@ export type Ping = { id: string; ts: number; lat: number; lon: number; [field: s
 const PINGS_A_BODY = 1000;
 
 export async function send(gateway: Gateway, pings: Ping[]): Promise<void> {
+  await post(gateway, pings);
+  await caughtUp(gateway);
+}
+
+/** Resolves when they are in the log. */
+export async function post(gateway: Gateway, pings: Ping[]): Promise<void> {
   for (let i = 0; i < pings.length; i += PINGS_A_BODY) {
     const body = JSON.stringify(pings.slice(i, i + PINGS_A_BODY));
     const url = `http://127.0.0.1:${gateway.ports.device}/v1/ingest`;
@@ -14,7 +20,6 @@ export async function send(gateway: Gateway, pings: Ping[]): Promise<void> {
     const { rejected } = (await answer.json()) as { rejected: unknown[] };
     if (rejected.length > 0) throw new Error(`rejected: ${JSON.stringify(rejected[0])}`);
   }
-  await caughtUp(gateway);
 }
 
 /** Resolves when live tracking has looked at everything in the log. */
