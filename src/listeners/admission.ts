@@ -1,8 +1,9 @@
 /** How many device connections a worker may hold: its part of what there may be. */
-import { connectionShares } from "../model/connection-shares.ts";
+import { connectionShares, Descriptors } from "../model/connection-shares.ts";
 
 export class Admission {
   readonly max: number;
+  readonly #descriptors = new Descriptors();
   open = 0;
 
   constructor(workers: number) {
@@ -10,6 +11,6 @@ export class Admission {
   }
 
   get full(): boolean {
-    return this.open >= this.max;
+    return this.open >= this.max || this.#descriptors.areShort;
   }
 }

@@ -31,6 +31,9 @@ export class RiderSockets implements OutboxServices {
   readonly #origins: WebOrigins;
   #isDraining = false;
 
+  /** A connection that was one of ours has ended. */
+  onClosed: () => void = () => {};
+
   constructor({ live, registry, allowOrigin, host }: RidersOptions, pressure: Pressure) {
     this.live = live;
     this.pressure = pressure;
@@ -79,6 +82,7 @@ export class RiderSockets implements OutboxServices {
         this.metrics.clients.value--;
         this.#slots[client.slot].delete(client);
         client.closed();
+        this.onClosed();
       },
     };
   }

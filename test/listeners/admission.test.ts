@@ -9,10 +9,10 @@ import { Admission } from ${JSON.stringify(admission)};
 console.log(new Admission(2).max);
 `;
 
-test("devices get what the log, the admin port and Kafka's clients leave of them", async () => {
+test("devices get what the log, the admin port, Kafka's clients and riders leave of them", async () => {
   const command = `ulimit -n 4000; exec "$0" --input-type=module-typescript -e "$1"`;
   const { stdout } = await run("bash", ["-c", command, process.execPath, script]);
-  expect(Number(stdout)).toBe(((4000 - 1600) * 0.75) / 2);
+  expect(Number(stdout)).toBe(((4000 - 1600) * 0.625) / 2);
 });
 
 const crowd = `
@@ -41,7 +41,7 @@ for (let i = 0; i < 40; i++) {
 `;
 
 test("HTTP connections count among them", async () => {
-  const command = `ulimit -n 1624; exec "$0" --input-type=module-typescript -e "$1"`;
+  const command = `ulimit -n 1632; exec "$0" --input-type=module-typescript -e "$1"`;
   const { stdout } = await run("bash", ["-c", command, process.execPath, crowd]);
-  expect(Number(stdout)).toBe((1624 - 1600) * 0.75);
+  expect(Number(stdout)).toBe((1632 - 1600) * 0.625);
 });
