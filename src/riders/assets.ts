@@ -42,7 +42,7 @@ export class Assets {
     const etag = `"${asset.etag}${encoding === "" ? "" : `-${encoding}`}"`;
     const headers: HeaderFields = [
       ["ETag", etag],
-      // asked about each time: an update of the gateway shows at once, and costs no bytes until then
+      // asked about each time: an update of the gateway shows at once
       ["Cache-Control", "no-cache"],
       ["Vary", "Accept-Encoding"],
     ];

@@ -128,7 +128,7 @@ export class Tracks {
     stream.end();
   }
 
-  /** Each ping of the span to `take`, in the order of the log; `rest` between them, now and then. */
+  /** Each ping of the span to `take`, in the order of the log; `rest` now and then between. */
   async #read(
     exchange: Exchange,
     { id, partition, from, to }: Asked,

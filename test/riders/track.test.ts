@@ -36,7 +36,8 @@ async function lines(query: string): Promise<Line[]> {
 beforeAll(async () => {
   // small slices: a track goes through several, sealed and not
   dir.gateway = await startGateway();
-  const changed = await fetch(`http://127.0.0.1:${dir.gateway.ports.admin}/v1/admin/topics/positions`, {
+  const admin = `http://127.0.0.1:${dir.gateway.ports.admin}`;
+  const changed = await fetch(`${admin}/v1/admin/topics/positions`, {
     method: "PATCH",
     body: JSON.stringify({ config: { "segment.bytes": "65536" } }),
   });
