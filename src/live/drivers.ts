@@ -151,6 +151,7 @@ export class DriverTable {
     this.#close(this.#placeOf(this.#hash[row], id, 0, id.byteLength));
     this.#arena.giveBack(this.#entry[row], this.idBytes[row] + this.restBytes[row]);
     this.idBytes[row] = 0;
+    this.restBytes[row] = 0;
     this.flags[row] = 0;
     this.trip[row] = 0;
     this.#free.push(row);

@@ -12,22 +12,14 @@ import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
 import type { IndexedTopic } from "../log/protocol.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
-import type { DriverIndex } from "./driver-index.ts";
-import { type DriverTable, NO_ROW, STALE } from "./drivers.ts";
-import type { Hub } from "./hub.ts";
+import { Fleet, type FleetOptions } from "./fleet.ts";
 import { LivePing } from "./live-ping.ts";
 
 export const TOPIC = "positions";
 
-export type TrackerOptions = {
+export type TrackerOptions = FleetOptions & {
   log: LogPort;
   reader: LogReader;
-  drivers: DriverTable;
-  index: DriverIndex;
-  hub: Hub;
-  staleMs: number;
-  /** `limits.driversMax`, but for tests. */
-  driversMax?: number;
   now: () => number;
   report: (line: string) => void;
 };
@@ -50,6 +42,7 @@ export type Followed = {
 
 export class Tracker {
   readonly #o: TrackerOptions;
+  readonly #fleet: Fleet;
   readonly #ping = new LivePing();
   readonly #cursor = new RecordCursor();
   readonly #buffers = new BufferPool(limits.trackerReadBytes);
@@ -66,6 +59,7 @@ export class Tracker {
 
   constructor(options: TrackerOptions) {
     this.#o = options;
+    this.#fleet = new Fleet(options, this.counts);
     options.log.onTopics(() => void this.#topicsChanged());
     options.log.onCommitted(TOPIC, (partition, highWatermark) => {
       const followed = this.#partitions[partition];
@@ -150,14 +144,8 @@ export class Tracker {
 
   /** Marks who has not been heard of, and tells those who watch where they were. */
   tick(): void {
-    const { drivers, hub, staleMs, now } = this.#o;
-    const before = now() - staleMs;
-    const { received, flags, rows } = drivers;
-    for (let row = 0; row < rows; row++) {
-      if (received[row] >= before || (flags[row] & STALE) !== 0 || !drivers.isUsed(row)) continue;
-      hub.stale(row);
-      flags[row] |= STALE;
-    }
+    const { hub, now } = this.#o;
+    this.#fleet.tick(now());
     hub.sweep(now());
     hub.flush();
   }
@@ -271,7 +259,7 @@ export class Tracker {
           cursor.open(batch);
           while (cursor.next()) {
             if (cursor.offset < followed.applied) continue;
-            if (this.#ping.read(cursor, now)) this.#position(partition);
+            if (this.#ping.read(cursor, now)) this.#fleet.take(this.#ping, partition);
             else this.counts.skipped++;
           }
         } catch (error) {
@@ -282,48 +270,6 @@ export class Tracker {
         followed.appliedAt = Math.min(cursor.timestamp, now);
       }
       followed.applied = Math.max(followed.applied, baseOffset(batch) + lastOffsetDelta(batch) + 1);
-    }
-  }
-
-  #position(partition: number): void {
-    const { drivers, index, hub } = this.#o;
-    const ping = this.#ping;
-    let row = drivers.find(ping.key, ping.keyStart, ping.keyEnd);
-    const isNew = row === NO_ROW;
-    if (isNew) {
-      if (drivers.count >= (this.#o.driversMax ?? limits.driversMax)) this.#makeRoom();
-      row = drivers.add(ping.key, ping.keyStart, ping.keyEnd);
-    }
-    const isLate = !isNew && isEarlier(drivers, row, ping, partition);
-    hub.position(row, ping, partition, isLate, isNew);
-    this.counts.pings++;
-    if (isLate) {
-      this.counts.late++;
-      return;
-    }
-    drivers.keep(row, ping, partition);
-    index.put(row);
-  }
-
-  /** The drivers not heard of for longest are forgotten, a part of all at once. */
-  #makeRoom(): void {
-    const { drivers, index, hub } = this.#o;
-    const times = Float64Array.from({ length: 4096 }, (_, i) => {
-      return drivers.received[Math.floor((i * drivers.rows) / 4096)];
-    }).sort();
-    const before = times[Math.floor(times.length / FORGOTTEN_PART)];
-    const most = Math.ceil((2 * drivers.rows) / FORGOTTEN_PART);
-    const rows: number[] = [];
-    for (let row = 0; row < drivers.rows && rows.length < most; row++) {
-      if (!drivers.isUsed(row) || drivers.received[row] > before || hub.follows(row)) continue;
-      if ((drivers.flags[row] & STALE) === 0) hub.stale(row);
-      rows.push(row);
-    }
-    // what is told of them names their rows
-    hub.flush();
-    for (const row of rows) {
-      index.remove(row);
-      drivers.remove(row);
     }
   }
 
@@ -345,16 +291,6 @@ export class Tracker {
       if ((this.#partitions[partition]?.applied ?? 0) >= offset) wake();
     }
   }
-}
-
-/** A sixty-fourth: forgetting them holds up the thread for some 20 ms. */
-const FORGOTTEN_PART = 64;
-
-/** *Latest* is the greatest fix, of equal ones the one with the greater offset. */
-function isEarlier(drivers: DriverTable, row: number, ping: LivePing, partition: number): boolean {
-  const fix = drivers.fix(row);
-  if (ping.fix !== fix) return ping.fix < fix;
-  return partition === drivers.partition[row] && ping.offset < drivers.offset[row];
 }
 
 /** Sockets come first. */

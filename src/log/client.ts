@@ -30,6 +30,7 @@ export class LogPort implements LogClient {
   #byName = new Map<string, IndexedTopic>();
   #byId = new Map<string, IndexedTopic>();
   #nextId = 1;
+  #isClosed = false;
   #spread = 0;
   #writableListeners: (() => void)[] = [];
   readonly #forgottenListeners: ((path: string) => void)[] = [];
@@ -45,6 +46,7 @@ export class LogPort implements LogClient {
     this.#partitionOf = partitionOf;
     port.on("message", (m: FromLog) => this.#message(m));
     port.on("close", () => {
+      this.#isClosed = true;
       for (const p of this.#pending.values()) p.reject(new MilepostError("shutdown"));
       this.#pending.clear();
     });
@@ -59,6 +61,7 @@ export class LogPort implements LogClient {
     args: LogRequests[O][0],
     transfer: ArrayBuffer[],
   ): Promise<LogRequests[O][1]> {
+    if (this.#isClosed) return Promise.reject(new MilepostError("shutdown"));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve as (r: unknown) => void, reject });

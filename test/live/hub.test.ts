@@ -5,12 +5,13 @@ import { isInBox } from "../../src/live/area.ts";
 import type { Channel, Ended, Subscriber } from "../../src/live/channel.ts";
 import { parseChannel, type ChannelSpec } from "../../src/live/channel-name.ts";
 import { DriverIndex } from "../../src/live/driver-index.ts";
-import { DriverTable, NO_ROW, STALE } from "../../src/live/drivers.ts";
+import { DriverTable, STALE } from "../../src/live/drivers.ts";
+import { Fleet } from "../../src/live/fleet.ts";
 import { History } from "../../src/live/history.ts";
 import { Hub } from "../../src/live/hub.ts";
 import type { Frame } from "../../src/live/publication.ts";
 import { limits } from "../../src/model/limits.ts";
-import { bytesOf, livePing, type TestPing } from "./fixture.ts";
+import { livePing, type TestPing } from "./fixture.ts";
 
 const STALE_MS = 1000;
 const cell = latLngToCell(12.97, 77.59, 7);
@@ -27,39 +28,31 @@ const names = [
   "bbox:179.9,12,-179.9,13",
 ];
 
-/** What `Tracker` does of each ping, without a log. */
-class Fleet {
+class TestFleet {
   readonly drivers = new DriverTable();
   readonly index = new DriverIndex(this.drivers);
   readonly history = new History(100_000);
   readonly hub = new Hub(this.drivers, this.index, this.history);
+  readonly counts = { pings: 0, late: 0 };
+  readonly fleet = new Fleet({ ...this, staleMs: STALE_MS }, this.counts);
   offset = 0;
 
+  /** Whether it was late. */
   ping(ping: TestPing, received: number, partition = 0): boolean {
-    const { drivers, index, hub } = this;
-    const read = livePing(ping, received, this.offset++);
-    const key = bytesOf(ping.id);
-    let row = drivers.find(key, 0, key.byteLength);
-    const isNew = row === NO_ROW;
-    if (isNew) row = drivers.add(key, 0, key.byteLength);
-    const isLate = !isNew && read.fix < drivers.fix(row);
-    hub.position(row, read, partition, isLate, isNew);
-    if (isLate) return true;
-    drivers.keep(row, read, partition);
-    index.put(row);
-    return false;
+    const { late } = this.counts;
+    this.fleet.take(livePing(ping, received, this.offset++), partition);
+    return this.counts.late > late;
   }
 
+  /** Who has gone. */
   tick(now: number): string[] {
-    const gone: string[] = [];
-    const { drivers, hub } = this;
-    for (let row = 0; row < drivers.rows; row++) {
-      if (drivers.received[row] >= now - STALE_MS || drivers.flags[row] & STALE) continue;
-      hub.stale(row);
-      drivers.flags[row] |= STALE;
-      gone.push(drivers.id(row));
-    }
-    return gone;
+    const stale = (): string[] =>
+      [...this.drivers.flags.subarray(0, this.drivers.rows).keys()]
+        .filter((row) => (this.drivers.flags[row] & STALE) !== 0)
+        .map((row) => this.drivers.id(row));
+    const before = new Set(stale());
+    this.fleet.tick(now);
+    return stale().filter((id) => !before.has(id));
   }
 
   subscribe(name: string, subscriber: Subscriber): Channel | null {
@@ -153,7 +146,7 @@ const step = fc.oneof(
 test("a snapshot, and from there on what a model says: no gap, no repetition", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
-      const fleet = new Fleet();
+      const fleet = new TestFleet();
       const known = new Map<string, Known>();
       const followers: { channel: Channel; listener: Listener; expected: Heard[] }[] = [];
       let now = 10_000;
@@ -182,11 +175,15 @@ test("a snapshot, and from there on what a model says: no gap, no repetition", (
           }
           if (!isLate) known.set(id, { ping, received: now, isStale: false });
         } else if (s.kind === "tick") {
-          for (const id of fleet.tick(now)) {
-            const gone = known.get(id) as Known;
-            gone.isStale = true;
+          const silent = [...known.values()].filter((k) => k.received < now - STALE_MS);
+          const gone = fleet.tick(now);
+          const newly = silent.filter((k) => !k.isStale).map((k) => k.ping.id);
+          expect(new Set(gone)).toEqual(new Set(newly));
+          for (const id of gone) {
+            const last = known.get(id) as Known;
+            last.isStale = true;
             for (const { channel, expected } of followers) {
-              if (!("area" in channel.spec) || !isIn(channel.name, gone.ping)) continue;
+              if (!("area" in channel.spec) || !isIn(channel.name, last.ping)) continue;
               expected.push({ id, gone: "stale" });
             }
           }
@@ -227,7 +224,7 @@ test("a snapshot, and from there on what a model says: no gap, no repetition", (
 const at = (id: string, ts: number, rest = {}): TestPing => ({ id, ts, lat: 1, lon: 1, ...rest });
 
 test("the history of a driver that was left is kept for a while, and no longer", () => {
-  const fleet = new Fleet();
+  const fleet = new TestFleet();
   const listener = new Listener();
   fleet.ping(at("a", 1), 1);
   const channel = fleet.subscribe("driver:a", listener) as Channel;
@@ -243,7 +240,7 @@ test("the history of a driver that was left is kept for a while, and no longer",
 });
 
 test("a driver that goes on in another partition begins another stream", () => {
-  const fleet = new Fleet();
+  const fleet = new TestFleet();
   const listener = new Listener();
   const channel = fleet.subscribe("driver:a", listener) as Channel;
   fleet.ping(at("a", 1), 1);
@@ -257,7 +254,7 @@ test("a driver that goes on in another partition begins another stream", () => {
 });
 
 test("too many drivers in an area: none at first, and no more when they come", () => {
-  const fleet = new Fleet();
+  const fleet = new TestFleet();
   const [listener, other] = [new Listener(), new Listener()];
   const name = "bbox:0,0,2,2";
   for (let i = 0; i < limits.boxDriversMax; i++) fleet.ping(at(`d${i}`, 1), 1);
@@ -275,7 +272,7 @@ test("too many drivers in an area: none at first, and no more when they come", (
 });
 
 test("whoever leaves when it is told the most does not leave twice", () => {
-  const fleet = new Fleet();
+  const fleet = new TestFleet();
   const name = "bbox:0,0,2,2";
   for (let i = 0; i < limits.boxDriversMax; i++) fleet.ping(at(`d${i}`, 1), 1);
   const leaver = new Listener();
@@ -294,7 +291,7 @@ test("whoever leaves when it is told the most does not leave twice", () => {
 });
 
 test("when the topic is another, everybody is told, and may come back at once", () => {
-  const fleet = new Fleet();
+  const fleet = new TestFleet();
   const again = new Listener();
   const listener = new Listener();
   listener.ended = (channel, why) => {

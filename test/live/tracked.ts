@@ -70,7 +70,16 @@ export async function startTracked(options: TrackedOptions = {}): Promise<Tracke
   });
   await tracker.start(options.from ?? null);
   return {
-    ...{ dir, log, thread, drivers, index, hub, history, tracker, lines, clock },
+    dir,
+    log,
+    thread,
+    drivers,
+    index,
+    hub,
+    history,
+    tracker,
+    lines,
+    clock,
     seen(id) {
       const row = drivers.findId(id);
       return row === NO_ROW ? null : (JSON.parse(`${drivers.json(row)}}`) as TestPing);
