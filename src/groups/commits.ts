@@ -9,7 +9,7 @@ import { E } from "../wire/errors.ts";
 import { Group } from "./group.ts";
 import type { Identity } from "./group-types.ts";
 import type { Journal, Write } from "./journal.ts";
-import { expired, offsetBytes, type Place } from "./offsets.ts";
+import { expired, type NewOffset, offsetBytes, type Place } from "./offsets.ts";
 import { encodeGroupKey, encodeOffset, encodeOffsetKey, type Offset } from "./records.ts";
 import type { Entry, GroupTable } from "./table.ts";
 
@@ -25,7 +25,6 @@ export type CommitRequest = {
   offsets: readonly CommittedPlace[];
 };
 type CommittedPlace = Place & { offset: number; leaderEpoch: number; metadata: string };
-type Commit = Place & { value: Offset };
 
 export type FetchedTopic = { name: string; partitions: FetchedPartition[] };
 type FetchedPartition = {
@@ -105,7 +104,7 @@ export class Commits {
     const { table, now } = this.#on;
     const committedMs = now();
     const expiresMs = retentionMs < 0 ? null : safe(committedMs + retentionMs);
-    const commits = places.map(({ topic, partition, offset, leaderEpoch, metadata }): Commit => {
+    const commits = places.map(({ topic, partition, offset, leaderEpoch, metadata }): NewOffset => {
       const value = { offset: safe(offset), leaderEpoch, metadata, committedMs, expiresMs };
       return { topic, partition, value };
     });
@@ -113,12 +112,19 @@ export class Commits {
   }
 
   /** All of them or none. */
-  async #write(entry: Entry, commits: readonly Commit[]): Promise<number> {
+  async #write(entry: Entry, commits: readonly NewOffset[]): Promise<number> {
     const { table, journal, counted } = this.#on;
     const { group, offsets, committing } = entry;
     let bytes = 0;
-    for (const { value } of commits) bytes += offsetBytes(value.metadata);
-    if (!table.hasRoom(bytes)) return E.INVALID_COMMIT_OFFSET_SIZE;
+    for (const { topic, partition, value } of commits) {
+      const before = offsets.get(topic, partition);
+      bytes += offsetBytes(value.metadata) - (before ? offsetBytes(before.metadata) : 0);
+    }
+    // who only goes on needs no room
+    if (bytes > 0 && !table.hasRoom(bytes)) {
+      this.#on.changed(entry);
+      return E.INVALID_COMMIT_OFFSET_SIZE;
+    }
     const writes = commits.map(({ topic, partition, value }) => {
       return { key: encodeOffsetKey(group.id, topic, partition), value: encodeOffset(value) };
     });
@@ -253,15 +259,22 @@ export class Commits {
     this.#forgetting = false;
   }
 
-  #forget(entry: Entry, topic: string, goneMs: number): Promise<number> {
-    const places: Place[] = [];
-    for (const [partition, { committedMs }] of entry.offsets.partitions(topic)) {
-      if (committedMs <= goneMs) places.push({ topic, partition });
-    }
+  async #forget(entry: Entry, topic: string, goneMs: number): Promise<number> {
+    const old = new Set<number>();
+    const anew = new Set<number>();
+    const look = (partition: number, { committedMs }: Offset): void => {
+      (committedMs <= goneMs ? old : anew).add(partition);
+    };
+    for (const [partition, offset] of entry.offsets.partitions(topic)) look(partition, offset);
     for (const commits of entry.committing) {
-      for (const place of commits) if (place.topic === topic) places.push(place);
+      for (const commit of commits)
+        if (commit.topic === topic) look(commit.partition, commit.value);
     }
-    return this.#delete(entry, places);
+    // on its way to one made anew under the name: what is older goes with it, or the next time
+    const gone = [...old].filter((partition) => !anew.has(partition));
+    const places = gone.map((partition) => ({ topic, partition }));
+    const error = await this.#delete(entry, places);
+    return places.length < old.size ? E.COORDINATOR_NOT_AVAILABLE : error;
   }
 }
 

@@ -22,7 +22,7 @@ import type {
   Waiter,
 } from "./group-types.ts";
 import { Journal } from "./journal.ts";
-import { type Loaded, loadGroups } from "./load.ts";
+import { keepSafe, type Loaded, loadGroups } from "./load.ts";
 import { memberBytes } from "./members.ts";
 import { GroupMetrics } from "./metrics.ts";
 import { GroupOperator } from "./operator.ts";
@@ -52,6 +52,7 @@ export class GroupCoordinator {
   readonly operator: GroupAdmin;
   readonly table = new GroupTable();
   readonly #log: LogPort;
+  readonly #report: (line: string) => void;
   readonly #now: () => number;
   readonly #clock = new RunningClock();
   readonly #journal: Journal;
@@ -69,6 +70,7 @@ export class GroupCoordinator {
   /** Groups are loaded in the background; until a group is, it is refused. */
   constructor({ log, reader, registry, report, now }: CoordinatorOptions) {
     this.#log = log;
+    this.#report = report;
     this.#now = now;
     this.#journal = new Journal(log, report);
     this.#metrics = new GroupMetrics(registry, this.table, log, reader, now);
@@ -215,7 +217,7 @@ export class GroupCoordinator {
     }
     this.table.weigh(entry);
     const isNothing = group.isPristine && entry.offsets.size === 0 && entry.committing.size === 0;
-    if (isNothing && !entry.stored) this.table.remove(entry);
+    if (isNothing && !entry.stored && !entry.deleting) this.table.remove(entry);
     else this.#arm(group.deadline);
   }
 
@@ -266,6 +268,9 @@ export class GroupCoordinator {
       if (this.#topics.get(name) !== id) this.commits.topicGone(name);
     }
     void this.commits.forgetTopics();
+    // as a start would; what fails now is tried again then
+    if (this.table.isLoaded && !this.table.isStopped)
+      void keepSafe(this.#log, this.#report).catch(() => {});
   }
 
   /** The timer runs at `at`, if not before. */

@@ -80,14 +80,19 @@ export class Journal {
 
   async #write(): Promise<void> {
     while (this.#queue.length > 0) {
-      const batch = this.#take();
-      const error = await this.#append(batch);
-      for (const entry of batch) {
-        this.#waitingBytes -= entry.bytes;
-        entry.settle(error);
-      }
+      // the log takes or refuses a partition's by themselves; all go in one commit
+      const byPartition = Map.groupBy(this.#take(), ({ partition }) => partition);
+      await Promise.all(Array.from(byPartition.values(), (batch) => this.#writeBatch(batch)));
     }
     this.#writing = false;
+  }
+
+  async #writeBatch(batch: readonly Entry[]): Promise<void> {
+    const error = await this.#append(batch);
+    for (const entry of batch) {
+      this.#waitingBytes -= entry.bytes;
+      entry.settle(error);
+    }
   }
 
   #take(): Entry[] {
@@ -101,7 +106,7 @@ export class Journal {
     return this.#queue.splice(0, count);
   }
 
-  async #append(batch: Entry[]): Promise<number> {
+  async #append(batch: readonly Entry[]): Promise<number> {
     const records = batch.flatMap(({ partition, writes }) =>
       writes.map(({ key, value }) => ({ key, value, partition })),
     );

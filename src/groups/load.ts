@@ -91,7 +91,7 @@ export async function loadGroups(
 }
 
 /** Commits are flushed and kept, whatever an operator or the node's defaults say. */
-async function keepSafe(log: LogPort, report: (line: string) => void): Promise<void> {
+export async function keepSafe(log: LogPort, report: (line: string) => void): Promise<void> {
   const config = await log.call("effectiveConfig", OFFSETS_TOPIC);
   const changes: Record<string, string> = {};
   if (config["milepost.durability"] !== "flushed") changes["milepost.durability"] = "flushed";

@@ -5,6 +5,7 @@ import type { Offset } from "./records.ts";
 const OFFSET_BYTES = 160;
 
 export type Place = { topic: string; partition: number };
+export type NewOffset = Place & { value: Offset };
 
 export class Offsets {
   readonly #topics = new Map<string, Map<number, Offset>>();

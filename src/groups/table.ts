@@ -4,7 +4,7 @@ import { E } from "../wire/errors.ts";
 import type { Group } from "./group.ts";
 import type { GroupState } from "./group-types.ts";
 import { PARTITIONS, partitionOfGroup } from "./journal.ts";
-import { Offsets, type Place } from "./offsets.ts";
+import { type NewOffset, Offsets } from "./offsets.ts";
 
 /** A group's own objects, and an id given out to a member that has not joined. */
 const GROUP_BYTES = 2000;
@@ -14,7 +14,7 @@ export type Entry = {
   readonly group: Group;
   readonly offsets: Offsets;
   /** Of commits that the log does not have yet. */
-  readonly committing: Set<readonly Place[]>;
+  readonly committing: Set<readonly NewOffset[]>;
   /** The group's state when it was last looked at, and since when (ms) it is in it. */
   state: GroupState;
   sinceMs: number;
@@ -64,6 +64,7 @@ export class GroupTable {
   }
 
   remove(entry: Entry): void {
+    if (this.get(entry.group.id) !== entry) return;
     this.#entries.delete(entry.group.id);
     this.bytes -= entry.bytes;
     entry.bytes = 0;

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { GroupCoordinator } from "../../src/groups/coordinator.ts";
 import { OFFSETS_TOPIC, partitionOfGroup } from "../../src/groups/journal.ts";
@@ -9,6 +10,7 @@ import { encodeGroupKey } from "../../src/groups/records.ts";
 import type { LogPort } from "../../src/log/client.ts";
 import { LogReader } from "../../src/log/reader.ts";
 import { Registry } from "../../src/metrics/registry.ts";
+import { MilepostError } from "../../src/model/errors.ts";
 import { limits } from "../../src/model/limits.ts";
 import { builtInTopics } from "../../src/model/topic-config.ts";
 import { E } from "../../src/wire/errors.ts";
@@ -46,9 +48,21 @@ beforeAll(async () => {
   log = await port();
 });
 
+/** The same log, but for these. */
+function withOwn(own: Partial<LogPort>): LogPort {
+  return new Proxy(log, {
+    get(target, name) {
+      if (name in own) return own[name as keyof LogPort];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
 class Node {
   readonly lines: string[] = [];
   now = Date.now();
+  log = log;
   registry = new Registry();
   groups = this.#open();
 
@@ -66,6 +80,7 @@ class Node {
 
   #open(): GroupCoordinator {
     const report = (line: string) => void this.lines.push(line);
+    const { log } = this;
     const reader = new LogReader(log);
     const now = (): number => this.now;
     this.registry = new Registry();
@@ -79,15 +94,19 @@ class Node {
     await this.groups.loaded;
   }
 
-  commit(group: string, offset: number, more: { partition?: number; retentionMs?: number } = {}) {
-    const { partition = 0, retentionMs = -1 } = more;
+  commit(
+    group: string,
+    offset: number,
+    more: { partition?: number; retentionMs?: number; metadata?: string } = {},
+  ) {
+    const { partition = 0, retentionMs = -1, metadata = "" } = more;
     return this.groups.commits.commit({
       group,
       member: nobody,
       generation: -1,
       retentionMs,
       knowsGroupNotFound: true,
-      offsets: [{ topic: "t", partition, offset, leaderEpoch: -1, metadata: "" }],
+      offsets: [{ topic: "t", partition, offset, leaderEpoch: -1, metadata }],
     });
   }
 
@@ -184,11 +203,17 @@ describe("the log", () => {
   test("an operator who lowers its level is overruled", async () => {
     const node = await Node.start();
     const changes = { "milepost.durability": "logged", "cleanup.policy": "delete" };
+    node.groups.stop();
     await log.call("alterTopic", OFFSETS_TOPIC, changes);
     await node.restart();
-    const config = await log.call("effectiveConfig", OFFSETS_TOPIC);
-    expect(config).toMatchObject({ "milepost.durability": "flushed", "cleanup.policy": "compact" });
+    const config = () => log.call("effectiveConfig", OFFSETS_TOPIC);
+    const safe = { "milepost.durability": "flushed", "cleanup.policy": "compact" };
+    expect(await config()).toMatchObject(safe);
     expect(node.lines).toHaveLength(1);
+    // and at once while the node runs: retention would take what members go on from
+    await log.call("alterTopic", OFFSETS_TOPIC, changes);
+    await expect.poll(config).toMatchObject(safe);
+    expect(node.lines).toHaveLength(2);
   });
 
   test("a group with the most metadata and assignments is one record of it", async () => {
@@ -203,6 +228,23 @@ describe("the log", () => {
     await node.restart();
     const after = await node.groups.sync("g", { ...sync, assignments: new Map() }, forever);
     expect(Buffer.compare(after?.assignment as Uint8Array, large)).toBe(0);
+  });
+
+  test("what it refuses of one group is no other group's refusal", async () => {
+    const node = await Node.start();
+    // it does not hear of the change, and so does not undo it
+    node.log = withOwn({ onTopics: () => {} });
+    await node.restart();
+    await log.call("alterTopic", OFFSETS_TOPIC, { "max.message.bytes": "3000" });
+    const long = "x".repeat(3500);
+    const large = node.commit("large", 1, { metadata: long });
+    const small = node.commit("small", 2);
+    expect(partitionOfGroup("small")).not.toBe(partitionOfGroup("large"));
+    expect(await Promise.all([large, small])).toEqual([[E.INVALID_COMMIT_OFFSET_SIZE], [E.NONE]]);
+    expect(node.offsets("small")).toEqual({ 0: 2 });
+    await node.restart();
+    expect(node.offsets("small")).toEqual({ 0: 2 });
+    expect(node.offsets("large")).toEqual({});
   });
 
   test("while it is not loaded a group is refused, but for heartbeats", async () => {
@@ -320,6 +362,21 @@ describe("topics that are deleted", () => {
     expect(node.groups.operator.describe("g").offsets[1].committed).toBe(3);
   });
 
+  test("and not what is on its way to one made anew under the name", async () => {
+    const node = await Node.start();
+    const { commits } = node.groups;
+    await node.commit("g", 1);
+    commits.topicGone("t");
+    node.now += 1;
+    const late = node.commit("g", 2);
+    const forgotten = commits.forgetTopics();
+    expect(await late).toEqual([E.NONE]);
+    await forgotten;
+    expect(node.offsets("g")).toEqual({ 0: 2 });
+    await node.restart();
+    expect(node.offsets("g")).toEqual({ 0: 2 });
+  });
+
   test("while nobody looked", async () => {
     const node = await Node.start();
     await log.call("createTopic", "u", 1, {});
@@ -390,6 +447,29 @@ describe("operators", () => {
   });
 });
 
+test("a commit that is refused while its group is deleted leaves nothing behind", async () => {
+  const node = await Node.start();
+  let appends = 0;
+  const append: LogPort["append"] = async (...args) => {
+    if (appends++ > 0) return log.append(...args);
+    await setTimeout(20);
+    throw new MilepostError("disk_full");
+  };
+  node.log = withOwn({ append });
+  await node.restart();
+  const first = node.commit("g", 1);
+  await setTimeout(5);
+  const gone = node.groups.operator.delete("g");
+  expect(await first).toEqual([E.COORDINATOR_NOT_AVAILABLE]);
+  const [error] = await node.commit("g", 2);
+  await gone;
+  expect(node.offsets("g")).toEqual(error === E.NONE ? { 0: 2 } : {});
+  expect(await node.commit("g", 3)).toEqual([E.NONE]);
+  expect(node.offsets("g")).toEqual({ 0: 3 });
+  await node.restart();
+  expect(node.offsets("g")).toEqual({ 0: 3 });
+});
+
 describe("bounds", () => {
   test("a group of a client that is refused is not kept", async () => {
     const node = await Node.start();
@@ -422,6 +502,21 @@ describe("bounds", () => {
     await node.groups.operator.delete("g");
     await node.groups.operator.delete("h");
     expect(node.groups.table.bytes).toBe(0);
+  });
+
+  test("no room left: who is there goes on, who is new is refused and not kept", async () => {
+    const node = await Node.start();
+    const { table } = node.groups;
+    await node.commit("g", 1);
+    const before = table.bytes;
+    table.bytes = limits.groupsBytesMax;
+    expect(await node.commit("g", 2)).toEqual([E.NONE]);
+    expect(await node.commit("g", 1, { partition: 1 })).toEqual([E.INVALID_COMMIT_OFFSET_SIZE]);
+    expect(await node.commit("h", 1)).toEqual([E.INVALID_COMMIT_OFFSET_SIZE]);
+    expect(node.groups.operator.list().map(({ group }) => group)).toEqual(["g"]);
+    expect(table.bytes).toBe(limits.groupsBytesMax);
+    table.bytes = before;
+    expect(node.offsets("g")).toEqual({ 0: 2 });
   });
 
   test("groups beyond the limit are refused", async () => {
