@@ -108,12 +108,16 @@ async function reset(group: string, flags: ResetFlags): Promise<void> {
 }
 
 async function remove(group: string, flags: Flags & { yes?: true }): Promise<void> {
-  // a script has named it already
-  const sure = flags.yes || (await confirm(`Delete group ${group} and what it has committed?`));
-  if (sure === false) {
-    process.stderr.write("not deleted\n");
-    process.exitCode = 1;
-    return;
+  if (!flags.yes) {
+    const sure = await confirm(`Delete group ${group} and what it has committed?`);
+    if (sure === null) {
+      throw new UsageError("deleting a group deletes what it has committed: say --yes");
+    }
+    if (!sure) {
+      process.stderr.write("not deleted\n");
+      process.exitCode = 1;
+      return;
+    }
   }
   const name = encodeURIComponent(group);
   await callAdmin(flags.server, "DELETE", `${path(group)}&confirm=${name}`);

@@ -118,7 +118,7 @@ test(
     ]);
     const listed = JSON.parse((await groups("list", "--json")).stdout);
     expect(listed.groups.map((g: { group: string }) => g.group)).toEqual(["fares", "new one"]);
-    expect((await groups("delete", "new one")).stderr).toBe("deleted new one\n");
+    expect((await groups("delete", "new one", "--yes")).stderr).toBe("deleted new one\n");
     expect((await groups("list")).stdout).toMatch(/^GROUP +STATE +MEMBERS +PROTOCOL\nfares .*\n$/);
     const gone = await groups("describe", "new one");
     expect([gone.code, gone.stderr]).toEqual([1, "milepost: no such group: new one\n"]);

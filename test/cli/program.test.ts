@@ -43,6 +43,7 @@ test.each([
   [["topics", "create", "a", "--config", "x="], "--config x=: expected a value"],
   [["topics", "alter", "a"], "nothing to change"],
   [["topics", "delete", "a"], "say --yes"],
+  [["groups", "delete", "a"], "say --yes"],
   [["groups", "rest", "g"], "Did you mean reset?"],
   [["groups", "describe"], "missing required argument"],
   [["groups", "reset", "g"], "required option '--to <WHERE>' not specified"],
