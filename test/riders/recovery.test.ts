@@ -232,7 +232,7 @@ test("many riders back at once after a restart have missed nothing", async () =>
   await each(2);
   await gateway.end("SIGTERM");
   await gateway.start();
-  await Promise.all([...all.map((following) => back(client, following))]);
+  await Promise.all(all.map((following) => back(client, following)));
   await each(3);
   await until(() => all.every(({ seqs }) => seqs.includes(3)));
   for (const { seqs, recoveries } of all) {

@@ -8,10 +8,16 @@ export type Told = Record<string, unknown> & { id: string; seq?: number };
 export const riderUrl = (gateway: Gateway): string =>
   `ws://127.0.0.1:${gateway.ports.http}/connection/websocket`;
 
-/** Not connected yet. */
-export function centrifuge(gateway: Gateway): Centrifuge {
+/** Not connected yet. `opened` sees each of its sockets. */
+export function centrifuge(gateway: Gateway, opened?: (socket: WebSocket) => void): Centrifuge {
+  class Watched extends WebSocket {
+    constructor(url: string) {
+      super(url);
+      opened?.(this);
+    }
+  }
   return new Centrifuge(riderUrl(gateway), {
-    websocket: WebSocket,
+    websocket: Watched,
     minReconnectDelay: 20,
     maxReconnectDelay: 200,
   });
