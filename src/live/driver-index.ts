@@ -1,26 +1,34 @@
 /**
  * Where drivers are: a grid of a hundredth of a degree, and in each of its squares a list of rows.
- * A driver that stays in its square costs nothing.
+ * Squares with somebody in them are kept by the degree they lie in, so that empty parts of the
+ * earth cost nothing either. A driver that stays in its square costs nothing.
  *
  * Why a grid and not H3 cells: finding the square takes 10 ns and finding a cell 650; a cell's
  * children do not lie within it, so whoever asks for a cell has to look at each driver anyway.
  */
 import type { Area, Box } from "./area.ts";
+import {
+  EARTH_RADIUS_METRES,
+  METRES_PER_DEGREE,
+  type Near,
+  Nearest,
+  Point,
+  RADIANS,
+} from "./nearest.ts";
 
-const SQUARES_PER_DEGREE = 100;
-const COLUMNS = 360 * SQUARES_PER_DEGREE;
-const LINES = 180 * SQUARES_PER_DEGREE;
+/** Of a degree, in squares. */
+const SIDE = 100;
+const DEGREES_AROUND = 360;
+const COLUMNS = 360 * SIDE;
+const LINES = 180 * SIDE;
 const NONE = -1;
-const METRES_PER_DEGREE = 111_195.08;
-const EARTH_RADIUS_METRES = 6_371_008.8;
-const RADIANS = Math.PI / 180;
 
 type Positions = { readonly lat: Float64Array; readonly lon: Float64Array; capacity: number };
 
 export class DriverIndex {
   readonly #positions: Positions;
-  /** Square → first row of its list. */
-  readonly #first = new Map<number, number>();
+  /** Degree → square → first row of its list. */
+  readonly #degrees = new Map<number, Map<number, number>>();
   #next = new Int32Array(0);
   #previous = new Int32Array(0);
   /** Row → its square; `NONE`: not in here. */
@@ -36,11 +44,14 @@ export class DriverIndex {
     const square = squareOf(this.#positions.lat[row], this.#positions.lon[row]);
     if (square === this.#square[row]) return;
     this.remove(row);
-    const first = this.#first.get(square);
+    const degree = degreeOf(square);
+    let squares = this.#degrees.get(degree);
+    if (squares === undefined) this.#degrees.set(degree, (squares = new Map()));
+    const first = squares.get(square);
     this.#next[row] = first ?? NONE;
     this.#previous[row] = NONE;
     if (first !== undefined) this.#previous[first] = row;
-    this.#first.set(square, row);
+    squares.set(square, row);
     this.#square[row] = square;
   }
 
@@ -50,8 +61,7 @@ export class DriverIndex {
     const previous = this.#previous[row];
     if (next !== NONE) this.#previous[next] = previous;
     if (previous !== NONE) this.#next[previous] = next;
-    else if (next !== NONE) this.#first.set(this.#square[row], next);
-    else this.#first.delete(this.#square[row]);
+    else this.#setFirst(this.#square[row], next);
     this.#square[row] = NONE;
   }
 
@@ -71,19 +81,48 @@ export class DriverIndex {
     radius: number,
     limit: number,
     accept: (row: number) => boolean,
-  ): { row: number; metres: number }[] {
+  ): Near[] {
     if (limit === 0) return [];
-    const { lat: lats, lon: lons } = this.#positions;
+    const from = new Point(lat, lon);
     // looks around in rings, as it were: each box has four times the one before
     for (let reach = Math.min(radius, REACH_MIN_METRES); ; reach = Math.min(radius, reach * 2)) {
-      const nearest = new Nearest(limit);
-      this.#inBox(boxAround(lat, lon, reach), (row) => {
-        const metres = metresBetween(lat, lon, lats[row], lons[row]);
-        if (metres <= reach && nearest.wants(metres) && accept(row)) nearest.add(row, metres);
+      if (reach > REACH_MAX_METRES) return this.#far(from, radius, limit, accept);
+      const nearest = new Nearest(limit, reach);
+      const box = boxAround(lat, lon, reach);
+      this.#inBox(box, (row) => {
+        this.#meet(row, from, nearest, accept);
         return true;
       });
-      if (reach >= radius || nearest.isFull) return nearest.list;
+      if (reach >= radius || nearest.isFull) return nearest.found();
     }
+  }
+
+  /** Where few are: the parts of the earth with somebody in them, the nearest first. */
+  #far(from: Point, radius: number, limit: number, accept: (row: number) => boolean): Near[] {
+    const nearest = new Nearest(limit, radius);
+    const degrees = [...this.#degrees].map(([degree, squares]) => {
+      return { least: from.leastTo(...middleOf(degree), 1), squares };
+    });
+    for (const { least, squares } of degrees.sort((a, b) => a.least - b.least)) {
+      if (least > nearest.metres) break;
+      for (const [square, first] of squares) {
+        const line = Math.floor(square / COLUMNS);
+        const size = 1 / SIDE;
+        const [lat, lon] = [(line + 0.5) * size - 90, ((square % COLUMNS) + 0.5) * size - 180];
+        if (from.leastTo(lat, lon, size) > nearest.metres) continue;
+        for (let row = first; row !== NONE; row = this.#next[row]) {
+          this.#meet(row, from, nearest, accept);
+        }
+      }
+    }
+    return nearest.found();
+  }
+
+  #meet(row: number, from: Point, nearest: Nearest, accept: (row: number) => boolean): void {
+    const lat = this.#positions.lat[row];
+    if (Math.abs(lat - from.lat) > nearest.latitudes) return;
+    const haversine = from.haversineTo(lat, this.#positions.lon[row]);
+    if (nearest.wants(haversine) && accept(row)) nearest.add(row, haversine);
   }
 
   /** All rows of the squares that a box touches. */
@@ -106,27 +145,58 @@ export class DriverIndex {
     }
     const [south, north] = [lineOf(box.south), lineOf(box.north)];
     const [west, east] = [columnOf(box.west), columnOf(box.east)];
+    const [top, bottom] = [degreeLine(north), degreeLine(south)];
+    const [left, right] = [degreeLine(west), degreeLine(east)];
+    const isSmall = (top - bottom + 1) * (right - left + 1) <= this.#degrees.size;
+    const degrees = isSmall ? degreesOf(bottom, top, left, right) : this.#degrees.keys();
+    for (const degree of degrees) {
+      const squares = this.#degrees.get(degree);
+      if (squares === undefined) continue;
+      const x = degree % DEGREES_AROUND;
+      const [line, column] = [((degree - x) / DEGREES_AROUND) * SIDE, x * SIDE];
+      const part: Squares = {
+        south: Math.max(south, line),
+        north: Math.min(north, line + SIDE - 1),
+        west: Math.max(west, column),
+        east: Math.min(east, column + SIDE - 1),
+      };
+      if (part.south > part.north || part.west > part.east) continue;
+      if (!this.#inDegree(squares, part, visit)) return;
+    }
+  }
+
+  #inDegree(squares: Map<number, number>, part: Squares, visit: (row: number) => boolean): boolean {
+    const { south, north, west, east } = part;
     // a large box has more squares than there are with somebody in them
-    if ((north - south + 1) * (east - west + 1) > this.#first.size) {
-      for (const [square, first] of this.#first) {
+    if ((north - south + 1) * (east - west + 1) > squares.size) {
+      for (const [square, first] of squares) {
         const column = square % COLUMNS;
         const line = (square - column) / COLUMNS;
         if (line < south || line > north || column < west || column > east) continue;
-        if (!this.#visit(first, visit)) return;
+        if (!this.#visit(first, visit)) return false;
       }
-      return;
+      return true;
     }
     for (let line = south; line <= north; line++) {
       for (let column = west; column <= east; column++) {
-        const first = this.#first.get(line * COLUMNS + column);
-        if (first !== undefined && !this.#visit(first, visit)) return;
+        const first = squares.get(line * COLUMNS + column);
+        if (first !== undefined && !this.#visit(first, visit)) return false;
       }
     }
+    return true;
   }
 
   #visit(first: number, visit: (row: number) => boolean): boolean {
     for (let row = first; row !== NONE; row = this.#next[row]) if (!visit(row)) return false;
     return true;
+  }
+
+  #setFirst(square: number, row: number): void {
+    const degree = degreeOf(square);
+    const squares = this.#degrees.get(degree) as Map<number, number>;
+    if (row !== NONE) squares.set(square, row);
+    else squares.delete(square);
+    if (squares.size === 0) this.#degrees.delete(degree);
   }
 
   #grow(capacity: number): void {
@@ -143,43 +213,32 @@ export class DriverIndex {
 }
 
 const REACH_MIN_METRES = 250;
+/** Rings beyond would look at ten thousand squares, most of them empty. */
+const REACH_MAX_METRES = 16_000;
+type Squares = Box;
 
-/** The nearest of those it is shown, in order: few, so each is put in its place. */
-class Nearest {
-  readonly list: { row: number; metres: number }[] = [];
-  readonly #limit: number;
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get isFull(): boolean {
-    return this.list.length === this.#limit;
-  }
-
-  wants(metres: number): boolean {
-    return !this.isFull || metres < this.list[this.#limit - 1].metres;
-  }
-
-  add(row: number, metres: number): void {
-    const { list } = this;
-    if (this.isFull) list.pop();
-    let low = 0;
-    let high = list.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (list[middle].metres <= metres) low = middle + 1;
-      else high = middle;
-    }
-    list.splice(low, 0, { row, metres });
-  }
-}
-
-const lineOf = (lat: number): number =>
-  Math.min(LINES - 1, Math.floor((lat + 90) * SQUARES_PER_DEGREE));
-const columnOf = (lon: number): number =>
-  Math.min(COLUMNS - 1, Math.floor((lon + 180) * SQUARES_PER_DEGREE));
+const lineOf = (lat: number): number => Math.min(LINES - 1, Math.floor((lat + 90) * SIDE));
+const columnOf = (lon: number): number => Math.min(COLUMNS - 1, Math.floor((lon + 180) * SIDE));
 const squareOf = (lat: number, lon: number): number => lineOf(lat) * COLUMNS + columnOf(lon);
+const degreeOf = (square: number): number => {
+  const line = Math.floor(square / COLUMNS);
+  const column = square - line * COLUMNS;
+  const y = Math.floor(line / SIDE);
+  return y * DEGREES_AROUND + Math.floor(column / SIDE);
+};
+const degreeLine = (lineOrColumn: number): number => Math.floor(lineOrColumn / SIDE);
+const degreesOf = (bottom: number, top: number, left: number, right: number): number[] => {
+  const degrees: number[] = [];
+  for (let y = bottom; y <= top; y++) {
+    for (let x = left; x <= right; x++) degrees.push(y * DEGREES_AROUND + x);
+  }
+  return degrees;
+};
+/** Latitude and longitude of a degree's middle. */
+const middleOf = (degree: number): [number, number] => {
+  const y = Math.floor(degree / DEGREES_AROUND);
+  return [y - 89.5, degree - y * DEGREES_AROUND - 179.5];
+};
 
 /** Holds the circle; all longitudes where that reaches a pole. */
 function boxAround(lat: number, lon: number, metres: number): Box {
@@ -195,12 +254,4 @@ function boxAround(lat: number, lon: number, metres: number): Box {
   const west = lon - width < -180 ? lon - width + 360 : lon - width;
   const east = lon + width > 180 ? lon + width - 360 : lon + width;
   return { west, south, east, north };
-}
-
-/** Haversine, on a sphere of the earth's mean radius. */
-function metresBetween(latA: number, lonA: number, latB: number, lonB: number): number {
-  const sinLat = Math.sin(((latB - latA) * RADIANS) / 2);
-  const sinLon = Math.sin(((lonB - lonA) * RADIANS) / 2);
-  const h = sinLat * sinLat + Math.cos(latA * RADIANS) * Math.cos(latB * RADIANS) * sinLon * sinLon;
-  return 2 * EARTH_RADIUS_METRES * Math.asin(Math.min(1, Math.sqrt(h)));
 }
