@@ -242,7 +242,7 @@ export const limits = {
   riderIntervalMsMax: 3_600_000,
   /** Those who asked for fewer positions are told up to so much late. */
   riderStepMs: 20,
-  /** Centrifugo's own. Also the time to say `connect`, and ten more. */
+  /** Centrifugo's own. Also the time to say `connect`. */
   riderPingSeconds: 25,
   riderPongSeconds: 10,
   /** Nothing read for so long: closed when nothing else noticed. */
