@@ -38,6 +38,11 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./consume.ts"),
   },
   {
+    name: "sink",
+    summary: "write pings to a database, each once; see how far that is",
+    load: () => import("./sink.ts"),
+  },
+  {
     name: "dump",
     summary: "every record of a stopped gateway's log",
     load: () => import("./dump.ts"),

@@ -84,9 +84,17 @@ export class CanonicalScanner {
   lon = 0.5;
   /** What follows `lon`, up to the closing brace. */
   restStart = 0;
+  /** NaN: the ping has none. */
+  speed = 0.5;
+  heading = 0.5;
+  accuracy = 0.5;
+  altitude = 0.5;
+  battery = 0.5;
   /** The characters of `trip`, within its quotes; -1: there is none. */
   tripStart = -1;
   tripEnd = -1;
+  /** What follows `trip`, from its comma up to the closing brace: `seq` and unknown fields. */
+  extraStart = 0;
   #number = 0.5;
   #unknown = 0;
   readonly #unknownKeys = new Int32Array(UNKNOWN_MAX * 2);
@@ -114,6 +122,12 @@ export class CanonicalScanner {
     this.lat = lat;
     this.lon = lon;
     this.restStart = p;
+    this.extraStart = p;
+    this.speed = NaN;
+    this.heading = NaN;
+    this.accuracy = NaN;
+    this.altitude = NaN;
+    this.battery = NaN;
     this.tripStart = -1;
     return b[p] === CLOSE ? p === end - 1 : this.#optional(b, p, end);
   }
@@ -199,14 +213,27 @@ export class CanonicalScanner {
 
   #optional(b: Uint8Array, start: number, end: number): boolean {
     let p = start;
-    if (matches(b, p, literals.speed)) p = this.#inRange(b, p + 9, ranges.speed);
+    if (matches(b, p, literals.speed)) {
+      p = this.#inRange(b, p + 9, ranges.speed);
+      this.speed = this.#number;
+    }
     if (p !== 0 && matches(b, p, literals.heading)) {
       p = this.#inRange(b, p + 11, ranges.heading);
-      if (this.#number === ranges.heading.max) return false;
+      this.heading = this.#number;
+      if (this.heading === ranges.heading.max) return false;
     }
-    if (p !== 0 && matches(b, p, literals.accuracy)) p = this.#inRange(b, p + 12, ranges.accuracy);
-    if (p !== 0 && matches(b, p, literals.altitude)) p = this.#inRange(b, p + 12, ranges.altitude);
-    if (p !== 0 && matches(b, p, literals.battery)) p = this.#inRange(b, p + 11, ranges.battery);
+    if (p !== 0 && matches(b, p, literals.accuracy)) {
+      p = this.#inRange(b, p + 12, ranges.accuracy);
+      this.accuracy = this.#number;
+    }
+    if (p !== 0 && matches(b, p, literals.altitude)) {
+      p = this.#inRange(b, p + 12, ranges.altitude);
+      this.altitude = this.#number;
+    }
+    if (p !== 0 && matches(b, p, literals.battery)) {
+      p = this.#inRange(b, p + 11, ranges.battery);
+      this.battery = this.#number;
+    }
     if (p !== 0 && matches(b, p, literals.trip)) {
       p += 9;
       this.tripStart = p;
@@ -214,6 +241,7 @@ export class CanonicalScanner {
       this.tripEnd = p;
       if (p >= end || b[p++] !== QUOTE) return false;
     }
+    this.extraStart = p;
     if (p !== 0 && matches(b, p, literals.seq)) p = count(b, p + 7);
     if (p === 0) return false;
     return b[p] === CLOSE ? p === end - 1 : this.#unknownFields(b, p, end);

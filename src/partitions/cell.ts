@@ -12,11 +12,13 @@ const RADIANS = Math.PI / 180;
  */
 const MARGIN = 1e-7;
 
-/** Cells whose sides are kept: a large city has 100 of resolution 6. */
+/** Cells whose sides are kept: a large city has 100 of resolution 6, and 35 000 of 9. */
 const CELLS_MAX = 4096;
 
+/** How a cell is written: lower-case hex in ASCII, or a 64-bit integer, the high byte first. */
+export type CellForm = "hex" | "int64";
+
 type Cell = {
-  /** Lower-case hex in ASCII. */
   key: Uint8Array;
   /** Unit normals of the great circles its sides lie on. */
   sides: Vector[];
@@ -32,17 +34,26 @@ export class CellCache {
   /** Per row: latitude, longitude, reach in degrees. */
   readonly #circles: Float64Array;
   readonly #keys: Uint8Array[] = [];
+  readonly #form: CellForm;
+  readonly #cellsMax: number;
   #cells = new Map<string, Cell>();
 
   /** `rows`: a power of two, about the drivers to be kept. */
-  constructor(resolution: number, rows = 65_536) {
+  constructor(
+    resolution: number,
+    rows = 65_536,
+    form: CellForm = "hex",
+    cellsMax: number = CELLS_MAX,
+  ) {
     this.resolution = resolution;
+    this.#form = form;
+    this.#cellsMax = cellsMax;
     this.#mask = rows - 1;
     this.#circles = new Float64Array(rows * 3);
   }
 
   /**
-   * The cell of a point, lower-case hex in ASCII; not to be changed. `driverHash`: any 32 bits
+   * The cell of a point, as its form is; not to be changed. `driverHash`: any 32 bits
    * that tell drivers apart, such as the murmur2 of the id.
    */
   cellOf(driverHash: number, lat: number, lon: number): Uint8Array {
@@ -62,8 +73,12 @@ export class CellCache {
   #find(index: string): Cell {
     let cell = this.#cells.get(index);
     if (cell === undefined) {
-      if (this.#cells.size === CELLS_MAX) this.#cells = new Map();
-      cell = { key: Buffer.from(index, "latin1"), sides: sidesOf(index) };
+      if (this.#cells.size === this.#cellsMax) this.#cells = new Map();
+      const key =
+        this.#form === "hex"
+          ? Buffer.from(index, "latin1")
+          : Buffer.from(index.padStart(16, "0"), "hex");
+      cell = { key, sides: sidesOf(index) };
       this.#cells.set(index, cell);
     }
     return cell;

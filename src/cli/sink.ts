@@ -1,0 +1,90 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { parseDuration } from "../config/quantities.ts";
+import { url, whole } from "./arguments.ts";
+import { UsageError } from "./failure.ts";
+import { defaultKafkaServer, parseServer } from "./server-address.ts";
+import { parseStart, type Start } from "./start.ts";
+
+const examples = `Examples:
+  milepost sink postgres --url postgres://me@db/fleet --create-schema
+  milepost sink postgres --url postgres://me@db/fleet --every 10s     a row per driver and 10 s
+  milepost sink status                                                lag, rows/s, dead letters
+  milepost sink replay-dlq --url postgres://me@db/fleet               what could not be written
+`;
+
+const afterwards = `
+Start as many workers as you like, on any machine: they share the topic's partitions. Rows and
+offsets are written in one transaction, so each ping is in the table once, whatever is killed.
+SIGTERM or Ctrl-C: the batch in flight is finished, then it ends.
+`;
+
+export type PostgresFlags = {
+  url: string;
+  server: string;
+  group: string;
+  topics: string[];
+  every?: number;
+  createSchema?: true;
+  adminPort?: number;
+};
+export type StatusFlags = { server: string; json?: true };
+export type ReplayFlags = { url: string; server: string; from?: Start; json?: true };
+
+export function register(program: Command): void {
+  const sink = program
+    .command("sink")
+    .description("write pings to a database, each once; see how far that is")
+    .addHelpText("before", examples);
+  const add = (name: string, summary: string): Command =>
+    sink
+      .command(name)
+      .description(summary)
+      .option("--server <HOST:PORT>", "the gateway's Kafka port", defaultKafkaServer);
+
+  add("postgres", "rows for PostgreSQL 15 or later, with TimescaleDB or without")
+    .requiredOption("--url <URL>", "postgres://user:password@host/database", databaseUrl)
+    .option("--group <G>", "consumer group; also the name its offsets have", "sink-postgres")
+    .option("--topics <T,…>", "topics to write", topicList, ["positions"])
+    .option("--every <DURATION>", "one row per driver and interval, such as 10s", interval)
+    .option("--create-schema", "make the tables that are not there")
+    .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
+    .addHelpText("after", afterwards)
+    .action(async (flags: PostgresFlags) => {
+      check(flags);
+      if (flags.group === "") throw new UsageError("--group: expected a name");
+      await (await import("./sink-postgres.ts")).writePostgres(flags);
+    });
+  add("status", "every sink: its workers, lag, rows a second, dead letters")
+    .option("--json", "print JSON")
+    .action(async (flags: StatusFlags) => {
+      check(flags);
+      await (await import("./sink-status.ts")).showStatus(flags);
+    });
+  add("replay-dlq", "write dead letters straight into the table, each once")
+    .requiredOption("--url <URL>", "postgres://user:password@host/database", databaseUrl)
+    .option("--from <WHERE>", "earliest, an offset, or @TIME in ms or ISO", parseStart)
+    .option("--json", "print JSON")
+    .action(async (flags: ReplayFlags) => {
+      check(flags);
+      await (await import("./sink-replay.ts")).replay(flags);
+    });
+}
+
+function check({ server }: { server: string }): void {
+  parseServer(server, defaultKafkaServer);
+}
+
+const port = whole(0, 65_535);
+const databaseUrl = url("postgres:", "postgresql:");
+
+function topicList(text: string): string[] {
+  const topics = [...new Set(text.split(",").map((name) => name.trim()))].filter(Boolean);
+  if (topics.length > 0) return topics;
+  throw new InvalidArgumentError("Names of topics are wanted, with commas between.");
+}
+
+function interval(text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null && ms >= 1) return ms;
+  throw new InvalidArgumentError("A duration such as 500ms, 10s or 1m is wanted.");
+}

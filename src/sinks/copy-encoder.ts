@@ -1,0 +1,208 @@
+/**
+ * Rows in PostgreSQL's binary COPY format, written by hand into chunks of 64 KiB straight from the
+ * records' bytes. Source: PostgreSQL's documentation of COPY, "Binary Format"; a field is its
+ * length (-1: null) and its value as the type's receive function takes it, all big-endian.
+ */
+import type { RecordCursor } from "../batch/records.ts";
+import { copyBytes } from "../lib/copy-bytes.ts";
+import { limits } from "../model/limits.ts";
+import { CellCache } from "../partitions/cell.ts";
+import { murmur2 } from "../partitions/murmur2.ts";
+import type { OwnColumns } from "./own-columns.ts";
+import { PingRow } from "./ping-row.ts";
+
+/** In the order of their fields below; the types are what the bytes are. */
+export const columns: readonly { name: string; type: string }[] = [
+  { name: "ts", type: "timestamptz" },
+  { name: "id", type: "text" },
+  { name: "lat", type: "float8" },
+  { name: "lon", type: "float8" },
+  { name: "speed", type: "float4" },
+  { name: "heading", type: "float4" },
+  { name: "accuracy", type: "float4" },
+  { name: "altitude", type: "float4" },
+  { name: "battery", type: "float4" },
+  { name: "trip", type: "text" },
+  { name: "h3", type: "int8" },
+  { name: "extra", type: "jsonb" },
+  { name: "received_at", type: "timestamptz" },
+  { name: "k_topic", type: "text" },
+  { name: "k_partition", type: "int4" },
+  { name: "k_offset", type: "int8" },
+];
+
+export const cellResolution = 9;
+const dayMs = 86_400_000;
+/** 2000-01-01, where PostgreSQL's times begin. */
+const epochMs = 946_684_800_000;
+const twoTo32 = 2 ** 32;
+const jsonbVersion = 1;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+/** Of a row without its texts: its count, 16 lengths, and numbers. */
+const fixedBytes = 2 + 16 * 4 + 8 + 8 + 8 + 5 * 4 + 8 + 3 + 8 + 4 + 8;
+
+const header = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
+const trailer = Buffer.from([0xff, 0xff]);
+
+export class CopyEncoder {
+  readonly row = new PingRow();
+  /** Days since 1970 that rows were of, as long as `day` is not asked for them. */
+  readonly days = new Set<number>();
+  #day = -1;
+  readonly #cells = new CellCache(cellResolution, undefined, "int64", limits.sinkCellsMax);
+  readonly #own: OwnColumns | null;
+  #bytes: Buffer = Buffer.alloc(0);
+  #view = new DataView(this.#bytes.buffer);
+  #at = 0;
+  #topic: Uint8Array = Buffer.alloc(0);
+  #partition = 0;
+
+  /** `own`: columns of the table beyond `columns`, which follow them in each row. */
+  constructor(own: OwnColumns | null) {
+    this.#own = own;
+  }
+
+  begin(): void {
+    this.days.clear();
+    this.#day = -1;
+    this.#next(0);
+    this.#append(header);
+  }
+
+  from(topic: string, partition: number): void {
+    this.#topic = Buffer.from(topic);
+    this.#partition = partition;
+  }
+
+  /** Reads the record and, when it is a row, writes it; else gives back why it is none. */
+  put(record: RecordCursor, offset: number = record.offset): string | null {
+    const reason = this.row.read(record);
+    if (reason === null) this.#write(this.row, offset);
+    return reason;
+  }
+
+  /** A chunk that is full, if one is. */
+  full(): Buffer | null {
+    return this.#at >= limits.copyChunkBytes ? this.#take() : null;
+  }
+
+  end(): Buffer {
+    this.#append(trailer);
+    return this.#take();
+  }
+
+  #take(): Buffer {
+    const chunk = this.#bytes.subarray(0, this.#at);
+    // the socket may hold on to the old one
+    this.#next(0);
+    return chunk;
+  }
+
+  #next(kept: number): void {
+    // a chunk is full when it has reached its size: a row of usual length still fits behind that
+    const bytes = Buffer.allocUnsafeSlow(Math.max(limits.copyChunkBytes + 4096, kept * 2));
+    this.#bytes.copy(bytes, 0, 0, kept);
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+    this.#at = kept;
+  }
+
+  #append(bytes: Uint8Array): void {
+    this.#room(bytes.byteLength);
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.byteLength;
+  }
+
+  #room(length: number): void {
+    while (this.#at + length > this.#bytes.byteLength) this.#next(Math.max(this.#at, length));
+  }
+
+  #write(row: PingRow, offset: number): void {
+    const own = this.#own?.read(row) ?? null;
+    const texts =
+      row.idEnd - row.idStart + (row.tripEnd - row.tripStart) + (row.extraEnd - row.extraStart);
+    this.#room(fixedBytes + texts + this.#topic.byteLength + (own?.bytesMax ?? 0));
+    const day = Math.floor(row.ts / dayMs);
+    if (day !== this.#day) {
+      this.#day = day;
+      this.days.add(day);
+    }
+    const view = this.#view;
+    view.setInt16(this.#at, columns.length + (this.#own?.count ?? 0));
+    this.#at += 2;
+    this.#time(row.ts);
+    this.#text(row.id, row.idStart, row.idEnd);
+    this.#float8(row.lat);
+    this.#float8(row.lon);
+    this.#float4(row.speed);
+    this.#float4(row.heading);
+    this.#float4(row.accuracy);
+    this.#float4(row.altitude);
+    this.#float4(row.battery);
+    if (row.tripStart < 0) this.#null();
+    else this.#text(row.trip, row.tripStart, row.tripEnd);
+    const hash = murmur2(row.id, row.idStart, row.idEnd);
+    this.#text(this.#cells.cellOf(hash, row.lat, row.lon), 0, 8);
+    if (own === null) this.#json(row.extra, row.extraStart, row.extraEnd);
+    else this.#json(own.extra, 0, own.extra.byteLength);
+    this.#time(row.received);
+    this.#text(this.#topic, 0, this.#topic.byteLength);
+    view.setInt32(this.#at, 4);
+    view.setInt32(this.#at + 4, this.#partition);
+    this.#at += 8;
+    this.#int8(offset);
+    if (own !== null) this.#at = own.write(this.#bytes, this.#at);
+  }
+
+  #null(): void {
+    this.#view.setInt32(this.#at, -1);
+    this.#at += 4;
+  }
+
+  #float8(value: number): void {
+    this.#view.setInt32(this.#at, 8);
+    this.#view.setFloat64(this.#at + 4, value);
+    this.#at += 12;
+  }
+
+  #float4(value: number): void {
+    if (Number.isNaN(value)) return this.#null();
+    this.#view.setInt32(this.#at, 4);
+    this.#view.setFloat32(this.#at + 4, value);
+    this.#at += 8;
+  }
+
+  #int8(value: number): void {
+    const high = Math.floor(value / twoTo32);
+    this.#view.setInt32(this.#at, 8);
+    this.#view.setInt32(this.#at + 4, high);
+    this.#view.setUint32(this.#at + 8, value - high * twoTo32);
+    this.#at += 12;
+  }
+
+  /** Microseconds: multiples of 1 000, which are exact well beyond 2^53. */
+  #time(ms: number): void {
+    this.#int8(Math.floor((ms - epochMs) * 1000));
+  }
+
+  #text(bytes: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    this.#view.setInt32(this.#at, length);
+    copyBytes(bytes, start, end, this.#bytes, this.#at + 4);
+    this.#at += 4 + length;
+  }
+
+  #json(members: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    if (length === 0) return this.#null();
+    const at = this.#at;
+    this.#view.setInt32(at, length + 3);
+    const bytes = this.#bytes;
+    bytes[at + 4] = jsonbVersion;
+    bytes[at + 5] = OPEN;
+    copyBytes(members, start, end, bytes, at + 6);
+    bytes[at + 6 + length] = CLOSE;
+    this.#at = at + 7 + length;
+  }
+}

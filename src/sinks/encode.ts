@@ -1,0 +1,78 @@
+/** A batch of the log's records as chunks of COPY, without those that are no rows. */
+import { baseOffset } from "../batch/header.ts";
+import { RecordCursor } from "../batch/records.ts";
+import type { CopyEncoder } from "./copy-encoder.ts";
+import { hasRecords } from "./raw-fetch.ts";
+import { type DeadLetter, placeOf, SinkFailure, type Slice } from "./target.ts";
+
+/** Which records are not written, and why. */
+export type LeftOut = {
+  /** By place and offset: what the database does not take. */
+  bad: ReadonlyMap<string, string>;
+  /** By place and offset, or null for all: what a sample keeps. */
+  kept: ReadonlySet<string> | null;
+  /** Ordinals of records in the batch: only those in `[from, to)`. */
+  from: number;
+  to: number;
+};
+
+export type Encoded = { rows: number[]; letters: DeadLetter[]; records: number };
+
+export const offsetKey = (slice: { topic: string; partition: number }, offset: number): string =>
+  `${placeOf(slice)}/${offset}`;
+
+/** Steps through the records of a batch, in order. */
+export function* recordsIn(batch: Slice[]): Generator<[number, RecordCursor]> {
+  const cursor = new RecordCursor();
+  for (const [i, slice] of batch.entries()) {
+    for (const bytes of slice.batches) {
+      if (!hasRecords(bytes)) continue;
+      try {
+        cursor.open(bytes);
+        while (cursor.next()) {
+          if (cursor.offset >= slice.start && cursor.offset < slice.end) yield [i, cursor];
+        }
+      } catch (error) {
+        const place = `${placeOf(slice)}: the batch at ${baseOffset(bytes)}`;
+        throw new SinkFailure(`${place} cannot be read: ${(error as Error).message}`);
+      }
+    }
+  }
+}
+
+/** Fills `encoded` as it goes. */
+export function* encode(
+  encoder: CopyEncoder,
+  batch: Slice[],
+  left: LeftOut,
+  encoded: Encoded,
+): Generator<Buffer> {
+  encoder.begin();
+  let at = -1;
+  for (const [i, record] of recordsIn(batch)) {
+    const slice = batch[i];
+    if (i !== at) encoder.from(slice.topic, slice.partition);
+    at = i;
+    const ordinal = encoded.records++;
+    if (ordinal < left.from || ordinal >= left.to) continue;
+    let reason: string | null | undefined;
+    if (left.bad.size > 0) reason = left.bad.get(offsetKey(slice, record.offset));
+    if (left.kept !== null && !left.kept.has(offsetKey(slice, record.offset))) continue;
+    reason ??= encoder.put(record);
+    if (reason === null) {
+      encoded.rows[i]++;
+      const chunk = encoder.full();
+      if (chunk !== null) yield chunk;
+      continue;
+    }
+    const { offset, timestamp } = record;
+    const { topic, partition } = slice;
+    const [key, value] = [record.key(), record.value()];
+    encoded.letters.push({ topic, partition, offset, timestamp, key, value, reason });
+  }
+  yield encoder.end();
+}
+
+export function nothingYet(batch: Slice[]): Encoded {
+  return { rows: batch.map(() => 0), letters: [], records: 0 };
+}

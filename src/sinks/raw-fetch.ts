@@ -1,0 +1,123 @@
+/**
+ * Kafka's Fetch through the client library's connections, but with the answer's RecordBatches left
+ * as bytes: an object a record would cost more than all the rest of a sink.
+ */
+import {
+  ConnectionPool,
+  createAPI,
+  fetchV12,
+  type BaseOptions,
+  type Broker,
+  type Reader,
+} from "@platformatic/kafka";
+import { batchBytes, isControl, lastOffsetDelta, baseOffset } from "../batch/header.ts";
+import { HEADER_BYTES } from "../batch/layout.ts";
+
+export type FetchedPartition = {
+  topic: string;
+  partition: number;
+  errorCode: number;
+  highWatermark: number;
+  batches: Uint8Array[];
+};
+
+export type FetchRequest = {
+  waitMs: number;
+  bytesMin: number;
+  bytesMax: number;
+  partitionBytesMax: number;
+  topics: { topic: string; partitions: { partition: number; offset: number }[] }[];
+};
+
+const READ_UNCOMMITTED = 0;
+
+type Wanted = { topicId: string; partitions: object[] };
+
+const api = createAPI<
+  [number, number, number, number, number, number, Wanted[], object[], string],
+  FetchedPartition[]
+>(1, 12, fetchV12.createRequest, (_correlation, _key, _version, reader) => answerOf(reader));
+
+export class RawFetch {
+  readonly #pool: ConnectionPool;
+
+  /** Connections of its own: a fetch that waits would hold up heartbeats. */
+  constructor(options: BaseOptions) {
+    const { clientId, connectTimeout, requestTimeout } = options;
+    this.#pool = new ConnectionPool(clientId, { connectTimeout, requestTimeout });
+  }
+
+  async fetch(broker: Broker, request: FetchRequest): Promise<FetchedPartition[]> {
+    const connection = await this.#pool.get(broker);
+    const topics = request.topics.map(({ topic, partitions }) => ({
+      topicId: topic,
+      partitions: partitions.map(({ partition, offset }) => ({
+        partition,
+        fetchOffset: BigInt(offset),
+        partitionMaxBytes: request.partitionBytesMax,
+        currentLeaderEpoch: -1,
+        lastFetchedEpoch: -1,
+      })),
+    }));
+    const { waitMs, bytesMin, bytesMax } = request;
+    const level = READ_UNCOMMITTED;
+    return api.async(connection, waitMs, bytesMin, bytesMax, level, 0, -1, topics, [], "");
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+/** Fetch Response (Version: 12). */
+function answerOf(reader: Reader): FetchedPartition[] {
+  reader.readInt32(); // throttle time
+  const errorCode = reader.readInt16();
+  reader.readInt32(); // session
+  const answers: FetchedPartition[] = [];
+  reader.readArray((r) => {
+    const topic = r.readString();
+    r.readArray(
+      () => {
+        const partition = r.readInt32();
+        const own = r.readInt16();
+        const highWatermark = Number(r.readInt64());
+        r.readInt64(); // last stable offset
+        r.readInt64(); // log start offset
+        r.readNullableArray(() => [r.readInt64(), r.readInt64()]);
+        r.readInt32(); // preferred read replica
+        const length = r.readUnsignedVarInt() - 1;
+        let batches: Uint8Array[] = [];
+        if (length > 0) {
+          batches = batchesIn(r.buffer.slice(r.position, r.position + length));
+          r.skip(length);
+        }
+        r.readTaggedFields();
+        const code = own === 0 ? errorCode : own;
+        answers.push({ topic, partition, errorCode: code, highWatermark, batches });
+      },
+      true,
+      false,
+    );
+  });
+  return answers;
+}
+
+/** Whole ones: an answer is cut at a size. */
+function batchesIn(bytes: Uint8Array): Uint8Array[] {
+  const batches: Uint8Array[] = [];
+  for (let at = 0; at + HEADER_BYTES <= bytes.byteLength;) {
+    const length = batchBytes(bytes, at);
+    if (length < HEADER_BYTES || at + length > bytes.byteLength) break;
+    batches.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return batches;
+}
+
+/** Behind the batch's last record. */
+export function endOf(batch: Uint8Array): number {
+  return baseOffset(batch) + lastOffsetDelta(batch) + 1;
+}
+
+export const hasRecords = (batch: Uint8Array): boolean => !isControl(batch);

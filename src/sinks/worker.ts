@@ -1,0 +1,244 @@
+/**
+ * The worker: takes partitions from its group, reads them from where the table is, and writes what
+ * it reads in bulk. One batch is written while the next is read; nothing else waits in memory. What
+ * fails for now is tried again, for as long as it takes.
+ */
+import { ListOffsetTimestamps, type BaseOptions } from "@platformatic/kafka";
+import { recordCount } from "../batch/header.ts";
+import { limits } from "../model/limits.ts";
+import { Backoff } from "./backoff.ts";
+import { parseNote } from "./commit-note.ts";
+import { DeadLetters } from "./dead-letters.ts";
+import { isTemporary, reasonOf } from "./kafka-errors.ts";
+import { type Assignment, Member } from "./member.ts";
+import type { Progress } from "./progress.ts";
+import { endOf } from "./raw-fetch.ts";
+import { beyondEnd, Source } from "./source.ts";
+import { SinkFailure, type Slice, type Taken, type Target, type Written } from "./target.ts";
+
+export type WorkerOptions = {
+  kafka: BaseOptions;
+  group: string;
+  topics: string[];
+  target: Target;
+  progress: Progress;
+  say: (line: string) => void;
+};
+
+export class Worker {
+  readonly #options: WorkerOptions;
+  readonly #member: Member;
+  readonly #source: Source;
+  readonly #deadLetters: DeadLetters;
+  readonly #backoff = new Backoff();
+  /** What the group gave us, until it is opened. */
+  #assignment: Assignment | null = null;
+  #opened: Assignment | null = null;
+  #stopping = false;
+  #changed = Promise.withResolvers<void>();
+  #failure: Error | null = null;
+
+  constructor(options: WorkerOptions) {
+    const { kafka, group, topics, say } = options;
+    this.#options = options;
+    this.#member = new Member(kafka, group, topics, {
+      assigned: (assignment) => this.#assign(assignment),
+      revoked: () => this.#assign(null),
+      failed: (error) => this.#fail(error),
+      say,
+    });
+    this.#source = new Source(this.#member.consumer, kafka, say);
+    this.#deadLetters = new DeadLetters(kafka);
+  }
+
+  /** Until `stop`, or a failure that trying again cannot help. */
+  async run(): Promise<void> {
+    try {
+      void this.#member.join();
+      while (!this.#stopping) await this.#turn();
+    } catch (error) {
+      this.#failure ??= error as Error;
+    }
+    await this.#end();
+    if (this.#failure !== null) throw this.#failure;
+  }
+
+  /** The batch in flight is finished, or given up when it takes too long. */
+  stop(): void {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#wake();
+    this.#source.wake();
+    const late = setTimeout(() => void this.#options.target.close(true), limits.sinkDrainMsMax);
+    late.unref();
+  }
+
+  #wake(): void {
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  #assign(assignment: Assignment | null): void {
+    this.#assignment = assignment;
+    this.#source.assign(null);
+    this.#wake();
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    this.stop();
+  }
+
+  async #turn(): Promise<void> {
+    const assignment = this.#assignment;
+    if (assignment === null) return this.#changed.promise;
+    if (assignment !== this.#opened) {
+      await this.#open(assignment);
+      return;
+    }
+    const answer = await this.#source.next();
+    if (answer === null) return;
+    this.#options.progress.seen(answer.highWatermarks);
+    for (const batch of cut(answer.slices)) {
+      if (assignment !== this.#assignment || this.#stopping) return;
+      await this.#write(batch, assignment);
+    }
+  }
+
+  async #open(assignment: Assignment): Promise<void> {
+    const { target, progress } = this.#options;
+    const positions = await this.#patiently(assignment, async () => {
+      const { taken, ends } = await this.#bounds(assignment);
+      const opened = taken.length === 0 ? [] : await target.open(taken);
+      for (const position of opened) {
+        const end = ends.get(`${position.topic}/${position.partition}`) as number;
+        if (position.next > end) throw beyondEnd(position, end);
+      }
+      progress.seen(ends);
+      return opened;
+    });
+    if (positions === null) return;
+    const notes = await this.#member.notes(assignment);
+    if (assignment !== this.#assignment) return;
+    progress.begin(
+      positions.map(({ topic, partition, next }) => {
+        return { topic, partition, next, note: parseNote(notes.get(`${topic}/${partition}`)) };
+      }),
+    );
+    void this.#member.commit(progress.offsets());
+    this.#opened = assignment;
+    this.#source.assign(positions);
+  }
+
+  async #bounds(assignment: Assignment): Promise<{ taken: Taken[]; ends: Map<string, number> }> {
+    const { consumer } = this.#member;
+    const topics = assignment.map(({ topic }) => topic);
+    const ends = new Map<string, number>();
+    const taken: Taken[] = [];
+    if (topics.length === 0) return { taken, ends };
+    const metadata = await consumer.metadata({ topics, forceUpdate: true });
+    const [first, last] = await Promise.all(
+      [ListOffsetTimestamps.EARLIEST, ListOffsetTimestamps.LATEST].map((timestamp) =>
+        consumer.listOffsets({ topics, timestamp }),
+      ),
+    );
+    for (const { topic, partitions } of assignment) {
+      const topicId = metadata.topics.get(topic)?.id;
+      if (topicId === undefined) throw new SinkFailure(`topic ${topic} is gone`);
+      for (const partition of partitions) {
+        const at = (offsets: typeof first): number => Number(offsets.get(topic)?.[partition] ?? 0);
+        taken.push({ topic, topicId, partition, first: at(first) });
+        ends.set(`${topic}/${partition}`, at(last));
+      }
+    }
+    return { taken, ends };
+  }
+
+  async #write(batch: Slice[], assignment: Assignment): Promise<void> {
+    const { target, progress } = this.#options;
+    const beganMs = performance.now();
+    const written = await this.#patiently(assignment, () =>
+      target.write(batch, (letters) => this.#deadLetters.bury(letters)),
+    );
+    if (written === null) return;
+    this.#deadLetters.settled();
+    if (written.lost.length > 0) return this.#giveUp(written, assignment);
+    const offsets = progress.wrote(batch, written, performance.now() - beganMs, Date.now());
+    void this.#member.commit(offsets);
+  }
+
+  /** Somebody else has partitions of ours: the group decides who is right. */
+  async #giveUp({ lost }: Written, assignment: Assignment): Promise<void> {
+    if (assignment !== this.#assignment) return;
+    const places = lost.map(({ topic, partition }) => `${topic}/${partition}`).join(", ");
+    this.#options.say(`${places}: taken by another worker; joining the group again`);
+    this.#assign(null);
+    await this.#member.join();
+  }
+
+  /** Tries until it works; null when the assignment has changed, or the worker stops. */
+  async #patiently<T>(assignment: Assignment, work: () => Promise<T>): Promise<T | null> {
+    const { progress, say } = this.#options;
+    for (let troubled = false; ;) {
+      try {
+        const result = await work();
+        this.#backoff.reset();
+        if (troubled) say("writing goes on");
+        return result;
+      } catch (error) {
+        if (error instanceof SinkFailure) throw error;
+        if (isProgrammer(error)) throw error;
+        if (!troubled) say(`${reasonOf(error)}; trying again`);
+        troubled = true;
+        progress.retries.value++;
+      }
+      if (this.#stopping || assignment !== this.#assignment) return null;
+      const waited = new Promise<void>((resolve) => setTimeout(resolve, this.#backoff.nextMs()));
+      await Promise.race([waited, this.#changed.promise]);
+      if (this.#stopping || assignment !== this.#assignment) return null;
+    }
+  }
+
+  async #end(): Promise<void> {
+    const { target, progress } = this.#options;
+    await target.close().catch(() => {});
+    await this.#member.commit(progress.offsets());
+    await this.#source.close();
+    await this.#deadLetters.close();
+    await this.#member.leave();
+  }
+}
+
+/** Faults of the program, which no retry heals. */
+function isProgrammer(error: unknown): boolean {
+  if (isTemporary(error)) return false;
+  return (
+    error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
+  );
+}
+
+/** Batches of so many rows at most; a RecordBatch stays whole. */
+export function* cut(slices: Slice[]): Generator<Slice[]> {
+  let batch: Slice[] = [];
+  let rows = 0;
+  for (const slice of slices) {
+    let part: Slice = { ...slice, batches: [] };
+    for (const bytes of slice.batches) {
+      const more = recordCount(bytes);
+      if (rows > 0 && rows + more > limits.sinkBatchRowsMax) {
+        if (part.batches.length > 0) batch.push(part);
+        if (batch.length > 0) yield batch;
+        const start = part.batches.length > 0 ? part.end : part.start;
+        part = { ...slice, start, batches: [] };
+        batch = [];
+        rows = 0;
+      }
+      rows += more;
+      part.batches.push(bytes);
+      part.end = Math.max(part.start, endOf(bytes));
+    }
+    if (part.batches.length === 0) part.end = slice.end;
+    if (part.end > part.start) batch.push(part);
+  }
+  if (batch.length > 0) yield batch;
+}
