@@ -1,20 +1,26 @@
 /**
  * Last positions as GeoJSON [RFC 7946], put together from the table's columns and bytes in one
- * buffer that is used again: a feature costs half a microsecond, an object and `JSON.stringify`
- * ten times as much.
+ * buffer that is used again: a feature costs one to three microseconds.
  *
  *     {"type":"Feature","id":"42","geometry":{"type":"Point","coordinates":[77.6,12.9]},
  *      "properties":{"ts":1760000000000,"speed":3,"received":1760000000120,"stale":false}}
  */
 import { copyBytes } from "../lib/copy-bytes.ts";
+import { writeDecimal, writeInteger } from "../lib/write-number.ts";
 import { type DriverTable, STALE } from "../live/drivers.ts";
 import { limits } from "../model/limits.ts";
 
-const FEATURE = '{"type":"Feature","id":';
-const POINT = ',"geometry":{"type":"Point","coordinates":[';
-const PROPERTIES = ']},"properties":{"ts":';
-const COLLECTION = '{"type":"FeatureCollection","features":[';
-const COLLECTION_END = "]}";
+const text = (s: string): Buffer => Buffer.from(s);
+const FEATURE = text('{"type":"Feature","id":');
+const POINT = text(',"geometry":{"type":"Point","coordinates":[');
+const PROPERTIES = text(']},"properties":{"ts":');
+const RECEIVED = text(',"received":');
+const IS_FRESH = text(',"stale":false');
+const IS_STALE = text(',"stale":true');
+const DISTANCE = text(',"distance":');
+const END = text("}}");
+const COLLECTION = text('{"type":"FeatureCollection","features":[');
+const COLLECTION_END = text("]}");
 /** All that stands around an id and the ping's other members. */
 const AROUND_BYTES = 320;
 const BYTES_MIN = 64 * 1024;
@@ -44,7 +50,7 @@ export class FeatureWriter {
   begin(): void {
     this.#at = 0;
     this.#features = 0;
-    this.#ascii(COLLECTION);
+    this.#put(COLLECTION);
   }
 
   /** `metres`: how far away; -1: of no interest. */
@@ -55,7 +61,7 @@ export class FeatureWriter {
 
   /** The collection; valid until the next call. */
   end(): Uint8Array {
-    this.#ascii(COLLECTION_END);
+    this.#put(COLLECTION_END);
     return this.#taken();
   }
 
@@ -65,14 +71,24 @@ export class FeatureWriter {
     const restStart = idBytes[row];
     const restEnd = this.#drivers.copyEntry(row, entry, 0);
     this.#room(6 * restStart + restEnd + AROUND_BYTES);
-    this.#ascii(FEATURE);
+    this.#put(FEATURE);
     this.#string(entry, restStart);
-    this.#ascii(`${POINT}${lon[row]},${lat[row]}${PROPERTIES}${ts[row]}`);
+    this.#put(POINT);
+    this.#at = writeDecimal(this.#bytes, this.#at, lon[row]);
+    this.#bytes[this.#at++] = COMMA;
+    this.#at = writeDecimal(this.#bytes, this.#at, lat[row]);
+    this.#put(PROPERTIES);
+    this.#at = writeInteger(this.#bytes, this.#at, ts[row]);
     copyBytes(entry, restStart, restEnd, this.#bytes, this.#at);
     this.#at += restEnd - restStart;
-    const stale = (flags[row] & STALE) !== 0;
-    const distance = metres < 0 ? "" : `,"distance":${Math.round(metres * 10) / 10}`;
-    this.#ascii(`,"received":${received[row]},"stale":${stale}${distance}}}`);
+    this.#put(RECEIVED);
+    this.#at = writeInteger(this.#bytes, this.#at, received[row]);
+    this.#put((flags[row] & STALE) === 0 ? IS_FRESH : IS_STALE);
+    if (metres >= 0) {
+      this.#put(DISTANCE);
+      this.#at = writeDecimal(this.#bytes, this.#at, Math.round(metres * 10) / 10);
+    }
+    this.#put(END);
   }
 
   /** The first `length` bytes, as JSON. */
@@ -88,8 +104,9 @@ export class FeatureWriter {
     this.#bytes[this.#at++] = QUOTE;
   }
 
-  #ascii(text: string): void {
-    this.#at += this.#bytes.write(text, this.#at, "latin1");
+  #put(bytes: Buffer): void {
+    copyBytes(bytes, 0, bytes.byteLength, this.#bytes, this.#at);
+    this.#at += bytes.byteLength;
   }
 
   #room(bytes: number): void {
