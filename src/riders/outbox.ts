@@ -87,7 +87,7 @@ export class Outbox implements Outlet, Reader {
     if (ws === null) return;
     const subscriptions = this.#subscriptions;
     const frames = this.#frames;
-    if (subscriptions.length === 1 && this.#behind === null) {
+    if (subscriptions.length === 1 && frames[0] !== null && this.#behind === null) {
       const [subscription] = subscriptions;
       const [frame] = frames;
       subscriptions.length = 0;

@@ -93,6 +93,22 @@ test("a box and a cell: who is there, who comes, who leaves", async () => {
   }
 });
 
+test("who is not heard of leaves boxes as stale, and is told of again when heard of", async () => {
+  const short = await startGateway({ args: ["--stale", "2s"] });
+  const client = centrifuge(short);
+  clients.push(client);
+  const box = await follow(client, "bbox:9,9,11,11");
+  const driver = await follow(client, "driver:q1");
+  await ping(short, { id: "q1", seq: 1, lat: 10, lon: 10 });
+  await until(() => box.data.length === 2);
+  await ping(short, { id: "q1", seq: 2, lat: 10, lon: 10 });
+  await until(() => box.seqs.includes(2));
+  expect(box.data[1]).toEqual({ id: "q1", gone: "stale" });
+  expect(driver.seqs).toEqual([1, 2]);
+  client.disconnect();
+  await short.stop();
+});
+
 test("unsubscribed is unsubscribed; a channel may be followed again", async () => {
   const client = rider();
   const first = await follow(client, "driver:u1");

@@ -1,8 +1,13 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import type { Centrifuge } from "centrifuge";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { limits } from "../../src/model/limits.ts";
 import { startGateway, type Gateway } from "../harness/gateway.ts";
 import { centrifuge, follow, ping, rawRider, until, type Following } from "./rider.ts";
+
+const run = promisify(execFile);
+const launcher = new URL("../../bin/milepost", import.meta.url).pathname;
 
 let gateway: Gateway;
 const clients: Centrifuge[] = [];
@@ -27,6 +32,11 @@ async function pings(id: string, from: number, to: number): Promise<void> {
   for (let i = 0; i < seqs.length; i += 1000) {
     await ping(gateway, ...seqs.slice(i, i + 1000).map((seq) => ({ id, seq, ts: ts + seq })));
   }
+}
+
+async function topics(...words: string[]): Promise<void> {
+  const server = `127.0.0.1:${gateway.ports.admin}`;
+  await run(process.execPath, [launcher, "topics", ...words, "--server", server]);
 }
 
 async function back(client: Centrifuge, following: Following): Promise<void> {
@@ -239,4 +249,26 @@ test("many riders back at once after a restart have missed nothing", async () =>
     expect(recoveries.at(-1)).toEqual(wholly);
     expect(seqs).toEqual([1, 2, 3]);
   }
+});
+
+test("what retention took cannot be had: the newest, and it is said", async () => {
+  const client = rider();
+  const seen = await follow(client, "driver:r9");
+  await pings("r9", 1, 1);
+  await until(() => seen.seqs.includes(1));
+  client.disconnect();
+  await pings("r9", 2, 4);
+  const settings = ["segment.bytes=65536", "retention.bytes=65536"].flatMap((s) => ["--config", s]);
+  await topics("alter", "positions", ...settings);
+  const ballast = "x".repeat(4000);
+  const start = () => gateway.metric("milepost_log_start_offset", `topic="positions"`);
+  for (const before = await start(); (await start()) <= before + 100;) {
+    await ping(gateway, ...Array.from({ length: 60 }, () => ({ id: "r9", seq: 5, ballast })));
+  }
+  // nothing of it is in memory either
+  await gateway.end("SIGTERM");
+  await gateway.start();
+  await back(client, seen);
+  expect(seen.recoveries.at(-1)).toEqual({ wasRecovering: true, recovered: false });
+  expect(seen.seqs).toEqual([1, 5]);
 });
