@@ -272,3 +272,25 @@ test("what retention took cannot be had: the newest, and it is said", async () =
   expect(seen.recoveries.at(-1)).toEqual({ wasRecovering: true, recovered: false });
   expect(seen.seqs).toEqual([1, 5]);
 });
+
+test("drivers whose partition is another one now are followed on", async () => {
+  const drivers = Array.from({ length: 8 }, (_, i) => `moved${i}`);
+  const client = rider();
+  const all = await Promise.all(drivers.map((id) => follow(client, `driver:${id}`)));
+  const each = (seq: number) => ping(gateway, ...drivers.map((id) => ({ id, seq })));
+  await each(1);
+  await until(() => all.every(({ seqs }) => seqs.includes(1)));
+  await topics("alter", "positions", "--partitions", "32");
+  await each(2);
+  await each(3);
+  await until(() => all.every(({ seqs }) => seqs.includes(3)));
+  await each(4);
+  await until(() => all.every(({ seqs }) => seqs.at(-1) === 4));
+  const again = all.filter(({ recoveries }) => recoveries.length > 1);
+  expect(again.length).toBeGreaterThan(0);
+  for (const { seqs, recoveries } of all) {
+    expect(seqs).toEqual([...new Set(seqs)].sort((a, b) => a - b));
+    if (recoveries.length === 1) expect(seqs).toEqual([1, 2, 3, 4]);
+    else expect(recoveries.at(-1)).toEqual({ wasRecovering: true, recovered: false });
+  }
+});
