@@ -49,6 +49,8 @@ export type CheckpointOptions = {
 
 export class Checkpoint {
   readonly #o: CheckpointOptions;
+  /** When nothing was known that it has not. */
+  #completeMs: number | null = null;
   #saved = "";
   #saving: Promise<void> | null = null;
   #notBefore = 0;
@@ -81,6 +83,11 @@ export class Checkpoint {
     }
   }
 
+  /** Everything that was known so long ago is in it; `null`: not yet looked at. */
+  get ageMs(): number | null {
+    return this.#completeMs === null ? null : performance.now() - this.#completeMs;
+  }
+
   /** Writes what has changed, unless that was done a moment ago. */
   saveSoon(): Promise<void> {
     return performance.now() < this.#notBefore ? Promise.resolve() : this.save();
@@ -95,11 +102,16 @@ export class Checkpoint {
   async #save(): Promise<void> {
     const to = this.#o.tracker.trackedTo;
     const state = JSON.stringify(to);
-    if (to === null || state === this.#saved) return;
     const began = performance.now();
+    if (to === null) return;
+    if (state === this.#saved) {
+      this.#completeMs = began;
+      return;
+    }
     try {
       await this.#write(to);
       this.#saved = state;
+      this.#completeMs = began;
       this.#fault = "";
     } catch (error) {
       const fault = `checkpoint of live tracking: ${(error as Error).message}`;

@@ -37,7 +37,7 @@ export class Live {
   readonly hub = new Hub(this.drivers, this.index, this.history);
   readonly tracker: Tracker;
   readonly recovery: Recovery;
-  readonly #checkpoint: Checkpoint;
+  readonly checkpoint: Checkpoint;
   readonly latest: LatestWriter;
   readonly #timers: NodeJS.Timeout[];
 
@@ -49,12 +49,12 @@ export class Live {
     const { tracker } = this;
     this.recovery = new Recovery({ reader, tracker, drivers, history, now });
     const path = join(dataDir, "live", "positions.checkpoint");
-    this.#checkpoint = new Checkpoint({ path, drivers, index, tracker, report });
+    this.checkpoint = new Checkpoint({ path, drivers, index, tracker, report });
     this.latest = new LatestWriter({ log, drivers });
     this.#timers = [
       setInterval(() => tracker.tick(), TICK_MS),
       setInterval(() => void this.latest.write(), limits.liveSaveMs),
-      setInterval(() => void this.#checkpoint.saveSoon(), limits.liveSaveMs),
+      setInterval(() => void this.checkpoint.saveSoon(), limits.liveSaveMs),
     ];
     measure(registry, this);
   }
@@ -62,7 +62,7 @@ export class Live {
   /** Resolves when everybody's last position may be served; catching up goes on behind. */
   static async open(options: LiveOptions): Promise<Live> {
     const live = new Live(options);
-    await live.tracker.start(live.#checkpoint.load());
+    await live.tracker.start(live.checkpoint.load());
     return live;
   }
 
@@ -87,7 +87,7 @@ export class Live {
     const timeout = setTimeout(() => this.latest.stop(), limits.liveStopMsMax);
     await this.latest.write();
     clearTimeout(timeout);
-    await this.#checkpoint.save();
+    await this.checkpoint.save();
   }
 
   #partitionOf(id: string): number {

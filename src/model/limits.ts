@@ -186,10 +186,14 @@ export const limits = {
   liveStopMsMax: 1000,
   /** Of the log, at once: a twentieth of a second of 100 000 pings a second. */
   trackerReadBytes: 1024 * 1024,
+  /** Of a commit, told with the news of it; and such news that may wait, of a partition. */
+  placeBytesMax: 256 * 1024,
+  trackerPlacesMax: 64,
   /** After damage, or a slice that went away. */
   trackerRetryMs: 1000,
-  /** Further behind, live tracking says that it is degraded. */
+  /** Further behind, or with a checkpoint so old, live tracking says that it is degraded. */
   trackerLagMsMax: 5000,
+  checkpointMsMax: 120_000,
   /** Trips are named by whoever names them; as long as drivers' ids. */
   tripIdBytesMax: 128,
   /** Drivers in one box or cell: a snapshot of a megabyte or two, which a phone can still draw. */

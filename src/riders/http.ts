@@ -176,13 +176,17 @@ export class RiderHttp {
   }
 
   #checks(): Check[] {
-    const { tracker, drivers, now } = this.#live;
+    const { tracker, drivers, checkpoint, now } = this.#live;
+    const { ageMs } = checkpoint;
+    const age = ageMs === null ? "not yet written" : `${(ageMs / 1000).toFixed(0)} s old`;
+    const isOld = ageMs !== null && ageMs > limits.checkpointMsMax;
     const lagMs = tracker.lagMs(now());
     const behind = `${tracker.lag} pings and ${(lagMs / 1000).toFixed(1)} s behind`;
     return [
       { name: "positions", ok: tracker.topic !== null, detail: tracker.topic?.id ?? "no topic" },
       { name: "tracker", ok: true, degraded: lagMs > limits.trackerLagMsMax, detail: behind },
       { name: "drivers", ok: true, detail: `${drivers.count} known` },
+      { name: "checkpoint", ok: true, degraded: isOld, detail: age },
       { name: "port", ok: !this.#draining, detail: this.#draining ? "draining" : "open" },
     ];
   }

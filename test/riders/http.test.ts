@@ -187,6 +187,7 @@ describe("health", () => {
     expect(await get(gateway, "/readyz")).toMatchObject({ status: 200, body: "ready\n" });
     const { body } = await get(gateway, "/readyz?verbose");
     expect(body).toMatch(/^ok drivers: 1 known$/m);
+    expect(body).toMatch(/^ok checkpoint: /m);
     expect(body).toMatch(/^ok tracker: 0 pings and 0\.0 s behind$/m);
   });
 });
