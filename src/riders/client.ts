@@ -112,8 +112,13 @@ export class Client implements OutboxOwner {
 
   /** The kernel took something. */
   drained(): void {
-    this.#outbox.drained();
+    this.#outbox.changed();
     this.#takeWaiting();
+  }
+
+  /** uWS answers pings of WebSocket's own by itself. */
+  ponged(): void {
+    this.#outbox.changed();
   }
 
   #takeAll(lines: string[]): void {

@@ -112,11 +112,10 @@ export class Outbox implements Outlet, Reader {
     if (ws === null) return;
     const isSent = ws.send(message) === SENT;
     if (!isSent || this.unsentBytes > 0) this.#measure(ws);
-    if (this.unsentBytes > limits.riderUnsentBytesHardMax) this.closeSlow(true);
   }
 
-  /** The kernel took something. */
-  drained(): void {
+  /** The kernel took something, or something was written past this. */
+  changed(): void {
     if (this.#ws !== null) this.#measure(this.#ws);
   }
 
@@ -179,7 +178,8 @@ export class Outbox implements Outlet, Reader {
     const { riderUnsentBytesMax } = limits;
     this.isSlow = bytes > (this.isSlow ? riderUnsentBytesMax / 2 : riderUnsentBytesMax);
     if (!this.isSlow && this.#behind !== null) this.#services.due(this);
-    // may close it
+    // either may close it
     this.#services.pressure.unsent(this, bytes);
+    if (bytes > limits.riderUnsentBytesHardMax) this.closeSlow(true);
   }
 }

@@ -66,8 +66,8 @@ export class RiderSockets implements OutboxServices {
       // the protocol's pings are its own
       sendPingsAutomatically: false,
       idleTimeout: limits.riderIdleSeconds,
-      // bounded by the client, which knows what may be left out
-      maxBackpressure: 0,
+      // the client is closed before anything is dropped
+      maxBackpressure: limits.riderUnsentBytesHardMax,
       open: (ws) => {
         const { client } = ws.getUserData();
         this.metrics.clients.value++;
@@ -76,6 +76,7 @@ export class RiderSockets implements OutboxServices {
         client.opened(ws);
       },
       message: (ws, message) => ws.getUserData().client.message(Buffer.from(message).toString()),
+      ping: (ws) => ws.getUserData().client.ponged(),
       drain: (ws) => ws.getUserData().client.drained(),
       close: (ws) => {
         const { client } = ws.getUserData();
