@@ -257,6 +257,8 @@ export const limits = {
   riderAnswerBytesMax: 1024 * 1024,
   /** Commands that wait: beyond, it is closed. */
   riderWaitingBytesMax: 512 * 1024,
+  /** Of a thread's time, for the commands of one rider: a trip is looked for among all drivers. */
+  riderTurnMs: 10,
   /** Of its commands that read the log, at once. */
   riderReadsMax: 8,
   /** Two of the largest answers. */

@@ -4,8 +4,8 @@
  *
  *     new ──connect──▶ connected ──▶ closed
  *
- * Commands are taken in order. They wait while the rider leaves answers unread, and while as many
- * of them read the log as may at once; when too much waits, it is closed. A subscribe that reads
+ * Commands are taken in order. They wait for other riders when they take long, while the rider
+ * leaves answers unread, and while as many read the log as may; when too much waits, it is closed. A subscribe that reads
  * the log is answered when it has; an unsubscribe meanwhile ends it.
  */
 import { randomUUID } from "node:crypto";
@@ -123,10 +123,14 @@ export class Client implements OutboxOwner {
 
   #takeAll(lines: string[]): void {
     this.#answers = [];
+    const until = performance.now() + limits.riderTurnMs;
     for (const [i, line] of lines.entries()) {
-      if (this.#mustWait()) {
+      const isLong = performance.now() > until;
+      if (isLong || this.#mustWait()) {
         this.#waiting = lines.slice(i);
         this.#waitingBytes = this.#waiting.reduce((sum, { length }) => sum + length, 0);
+        // others first
+        if (isLong) setImmediate(() => this.#takeWaiting());
         break;
       }
       const command = parseCommand(line);
