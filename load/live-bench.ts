@@ -42,6 +42,10 @@ results["CPU µs per ping, whole fleet"] = round(pings(city, () => Math.floor(ra
 await checkpoint("", city);
 results["CPU ms per tick"] = round(cpuOf(() => city.fleet.tick(now)) / 1000);
 
+const few = makeCity(10_000);
+for (let round = 0; round < 3; round++) {
+  results["CPU µs per ping, 10 000 drivers"] = pings(few, () => Math.floor(random() * 1e9));
+}
 const small = makeCity(100_000);
 pings(small, (i) => i);
 for (let round = 0; round < 3; round++) {
@@ -108,10 +112,11 @@ function write(builder: BatchBuilder, driver: number, table: DriverTable, spread
   const step = (): number => (random() - 0.5) * 2e-4 * (spread === 0 ? 0 : 1);
   const lat = row < 0 ? 12.7 + random() * spread : table.lat[row] + step();
   const lon = row < 0 ? 77.3 + random() * spread : table.lon[row] + step();
-  const rest = `"speed":${(random() * 20).toFixed(1)},"heading":${100 + Math.floor(random() * 259)}`;
+  const heading = 100 + Math.floor(random() * 259);
+  const rest = `"speed":${(10 + random() * 20).toFixed(1)},"heading":${heading}`;
   const ts = now - 1000 + Math.floor(random() * 1000);
   const at = `"lat":${lat.toFixed(6)},"lon":${lon.toFixed(6)}`;
-  const value = Buffer.from(`{"id":"${id}","ts":${ts},${at},${rest},"accuracy":4.5}`);
+  const value = Buffer.from(`{"id":"${id}","ts":${ts},${at},${rest},"accuracy":10.5}`);
   builder.append(Buffer.from(id), 0, id.length, value, 0, value.length, ts, null);
 }
 

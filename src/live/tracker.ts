@@ -9,7 +9,7 @@ import { RecordCursor } from "../batch/records.ts";
 import { BufferPool } from "../lib/buffer-pool.ts";
 import type { LogPort } from "../log/client.ts";
 import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
-import type { IndexedTopic } from "../log/protocol.ts";
+import type { IndexedTopic, Place } from "../log/protocol.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import { Fleet, type FleetOptions } from "./fleet.ts";
@@ -34,6 +34,8 @@ export type Followed = {
   highWatermark: number;
   /** ms, of the newest record applied. */
   appliedAt: number;
+  /** Where commits lie that were told and not yet read. */
+  told: Place[];
   /** The last turn in which something was read. */
   readIn: number;
   /** After damage it is left alone until then. */
@@ -61,12 +63,17 @@ export class Tracker {
     this.#o = options;
     this.#fleet = new Fleet(options, this.counts);
     options.log.onTopics(() => void this.#topicsChanged());
-    options.log.onCommitted(TOPIC, (partition, highWatermark) => {
+    const committed = (partition: number, highWatermark: number, place?: Place): void => {
       const followed = this.#partitions[partition];
       if (followed === undefined) return;
       followed.highWatermark = Math.max(followed.highWatermark, highWatermark);
+      const { told } = followed;
+      // far behind, it is read in larger pieces
+      if (told.length === limits.trackerPlacesMax) told.length = 0;
+      if (place !== undefined) told.push(place);
       void this.#pump();
-    });
+    };
+    options.log.onCommitted(TOPIC, committed, true);
   }
 
   /** `null`: there is no such topic now. */
@@ -176,6 +183,7 @@ export class Tracker {
         applied,
         highWatermark,
         appliedAt: 0,
+        told: [],
         readIn: 0,
         retryAt: 0,
       };
@@ -186,6 +194,8 @@ export class Tracker {
   async #pump(): Promise<void> {
     if (this.#isPumping) return;
     this.#isPumping = true;
+    // the rest of the same news comes first
+    await Promise.resolve();
     try {
       while (!this.#isStopped && (await this.#turn())) await pause();
     } catch (error) {
@@ -198,9 +208,10 @@ export class Tracker {
 
   /** One look at every partition that has news; false when there is nothing to do, for now. */
   async #turn(): Promise<boolean> {
-    const { reader, hub } = this.#o;
+    const { reader } = this.#o;
     const partitions = this.#partitions;
     const turn = ++this.#turns;
+    if (this.#takeTold()) this.#flush();
     const now = performance.now();
     const reads = partitions.flatMap(({ applied, highWatermark, retryAt }, partition) =>
       applied < highWatermark && retryAt <= now
@@ -218,12 +229,35 @@ export class Tracker {
       partitions[partition].readIn = turn;
       progress = true;
     }
-    hub.flush();
+    this.#flush();
+    if (!progress) this.#pumpLater();
+    return progress;
+  }
+
+  #flush(): void {
+    this.#o.hub.flush();
     // publications were ranges of these
     for (const bytes of this.#taken.splice(0)) this.#buffers.giveBack(bytes);
     this.#wake();
-    if (!progress) this.#pumpLater();
-    return progress;
+  }
+
+  /** What was told where it lies; true when there was something. */
+  #takeTold(): boolean {
+    let bytes = 0;
+    for (const [partition, followed] of this.#partitions.entries()) {
+      const { told } = followed;
+      let taken = 0;
+      while (taken < told.length && bytes < limits.trackerReadBytes) {
+        const { offset, located } = told[taken];
+        if (offset > followed.applied) break;
+        taken++;
+        if (offset < followed.applied) continue;
+        const found = this.#o.reader.told(located);
+        if (found !== null && this.#take(partition, found)) bytes += found.bytes;
+      }
+      told.splice(0, taken);
+    }
+    return bytes > 0;
   }
 
   /** True when there was something. */

@@ -13,12 +13,13 @@ import type {
   LogNode,
   LogOp,
   LogRequests,
+  Place,
 } from "./protocol.ts";
 import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
 
 type Pending = { resolve(result: unknown): void; reject(error: Error): void };
 type Partitioner = (key: Uint8Array, start: number, end: number, partitions: number) => number;
-type Committed = (partition: number, highWatermark: number) => void;
+type Committed = (partition: number, highWatermark: number, place?: Place) => void;
 
 export class LogPort implements LogClient {
   readonly #port: MessagePort;
@@ -99,11 +100,12 @@ export class LogPort implements LogClient {
     this.#forgottenListeners.push(listener);
   }
 
-  onCommitted(topic: string, listener: Committed): () => void {
+  /** `places`: told where the commit lies as well, which saves asking. */
+  onCommitted(topic: string, listener: Committed, places = false): () => void {
     let listeners = this.#committed.get(topic);
-    if (listeners === undefined) {
-      this.#committed.set(topic, (listeners = new Set()));
-      void this.call("listen", topic).catch(() => {});
+    if (listeners === undefined || places) {
+      this.#committed.set(topic, (listeners ??= new Set()));
+      void this.call("listen", topic, places).catch(() => {});
     }
     listeners.add(listener);
     return () => listeners.delete(listener);
@@ -225,8 +227,8 @@ export class LogPort implements LogClient {
     } else if ("forgotten" in m) {
       for (const listener of this.#forgottenListeners) listener(m.forgotten);
     } else {
-      for (const [topic, partition, highWatermark] of m.committed) {
-        for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark);
+      for (const [topic, partition, highWatermark, place] of m.committed) {
+        for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark, place);
       }
     }
   }

@@ -23,6 +23,9 @@ export type IndexedTopic = TopicInfo & { index: number };
  */
 export type LogNode = { id: string; epoch: number; defaults: TopicConfig };
 
+/** Where the batches of one commit begin, and lie. */
+export type Place = { offset: number; located: Located };
+
 /** `validateOnly`: everything is looked at, and nothing changes. */
 export type TopicOptions = { validateOnly?: boolean };
 
@@ -89,7 +92,8 @@ export type LogRequests = {
   /** The first of so many ids that were never given before. */
   reserveProducerIds: [[count: number], number];
   metrics: [[], LogMetrics];
-  listen: [[topic: string], void];
+  /** News of its commits; `places`: and where they lie. */
+  listen: [[topic: string, places: boolean], void];
 };
 export type LogOp = keyof LogRequests;
 
@@ -118,4 +122,4 @@ export type FromLog =
   | { topics: IndexedTopic[]; node: LogNode }
   | { writable: boolean }
   | { forgotten: string }
-  | { committed: [topic: string, partition: number, highWatermark: number][] };
+  | { committed: [topic: string, partition: number, highWatermark: number, place?: Place][] };

@@ -116,6 +116,13 @@ export class LogReader {
     return cut(found, maxBytesAll);
   }
 
+  /** What the log thread told unasked; null: it has to be looked for. */
+  told(located: Located): Found | null {
+    const { slot } = located;
+    if (slot === null || slot.rows === null) return null;
+    return { ...located, slot, rows: slot.rows, bytes: rowsBytes(slot.rows), next: slot.next };
+  }
+
   /**
    * What was found, as one piece. Ends before the first damaged batch; null when that is the first
    * of all. Nothing of a slice that was deleted since: find again.

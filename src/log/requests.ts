@@ -121,7 +121,10 @@ function* ofTopic<T>(
   }
 }
 
-function locate(store: LogStore, { topic, partition, offset, maxBytes, key }: ReadAt): Located {
+export function locate(
+  store: LogStore,
+  { topic, partition, offset, maxBytes, key }: ReadAt,
+): Located {
   let start = -1;
   let highWatermark = -1;
   try {

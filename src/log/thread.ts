@@ -18,10 +18,11 @@ import type {
   LogOp,
   LogRequests,
   LogThreadOptions,
+  Place,
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
-import { type Answering, changing, lasting, requests } from "./requests.ts";
+import { type Answering, changing, lasting, locate, requests } from "./requests.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
@@ -32,7 +33,8 @@ const APPEND_BOUNDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 type Producer = { port: MessagePort; slabs: Slab[] };
 type QueuedSlab = { producer: Producer; index: number };
 type QueuedAppend = { port: MessagePort; id: number; batches: AppendBatch[] };
-type Client = { port: MessagePort; topics: Set<string> };
+/** Topics it hears of, and whether it is told where commits lie. */
+type Client = { port: MessagePort; topics: Map<string, boolean> };
 type Work = { port: MessagePort; id: number; op: LogOp; answering: Answering<unknown> };
 
 export class LogThread {
@@ -92,7 +94,7 @@ export class LogThread {
   }
 
   addClient(port: MessagePort): void {
-    const client: Client = { port, topics: new Set() };
+    const client: Client = { port, topics: new Map() };
     this.#clients.add(client);
     port.on("close", () => this.#clients.delete(client));
     port.on("message", (m: ToLog) => this.#request(client, m));
@@ -184,16 +186,22 @@ export class LogThread {
   #tellCommitted(batches: AppendBatch[]): void {
     for (const { port, topics } of this.#clients) {
       if (topics.size === 0) continue;
-      const rows = new Map<string, [string, number, number]>();
+      const rows = new Map<string, [string, number, number, Place?]>();
       for (const b of batches) {
         if (b.error !== null || !topics.has(b.topic)) continue;
         const key = `${b.topic}/${b.partition}`;
         if (rows.has(key)) continue;
         const { highWatermark } = this.#store.watermark(b.topic, b.partition);
         rows.set(key, [b.topic, b.partition, highWatermark]);
+        if (topics.get(b.topic) === true) rows.get(key)?.push(this.#placeOf(b));
       }
       if (rows.size > 0) port.postMessage({ committed: [...rows.values()] } satisfies FromLog);
     }
+  }
+
+  #placeOf({ topic, partition, baseOffset: offset }: AppendBatch): Place {
+    const read = { topic, partition, offset, maxBytes: limits.placeBytesMax };
+    return { offset, located: locate(this.#store, read) };
   }
 
   #tellWritable(): void {
@@ -214,7 +222,8 @@ export class LogThread {
         this.#appends.push({ port, id, batches });
         this.#schedule();
       } else if (op === "listen") {
-        client.topics.add(args[0] as string);
+        const [topic, places] = args as LogRequests["listen"][0];
+        client.topics.set(topic, places || client.topics.get(topic) === true);
         this.#answer(port, { id, result: undefined });
       } else if (op === "metrics") {
         this.#answer(port, { id, result: this.#metrics() });

@@ -13,6 +13,9 @@ import { damageRecord } from "./damage.ts";
 import type { TestPing } from "./fixture.ts";
 import { startTracked, TOPIC, type Tracked } from "./tracked.ts";
 
+/** On a busy machine. */
+const patient = { timeout: 15_000 };
+
 const at = (id: string, ts: number, rest = {}): TestPing => ({ id, ts, lat: 1, lon: 2, ...rest });
 
 function follow(tracked: Tracked, name: string): { heard: Record<string, unknown>[] } {
@@ -165,12 +168,12 @@ test("a topic made anew: positions hold, offsets do not, whoever follows is told
   await tracked.caughtUp();
   const { heard } = follow(tracked, "driver:a");
   await log.call("deleteTopic", TOPIC);
-  await expect.poll(() => tracker.topic).toBeNull();
+  await expect.poll(() => tracker.topic, patient).toBeNull();
   expect(heard).toEqual([{ ended: "topic_changed" }]);
   expect(tracked.seen("a")).toEqual(at("a", 10));
   expect(tracker.trackedTo).toBeNull();
   await log.call("createTopic", TOPIC, 3, {});
-  await expect.poll(() => tracker.partitions.length).toBe(3);
+  await expect.poll(() => tracker.partitions.length, patient).toBe(3);
   await tracked.send([at("a", 20, { lat: 5 }), at("b", 5, { lat: 5 })], { partition: 2 });
   await tracked.caughtUp();
   expect([tracked.seen("a")?.lat, tracked.seen("b")?.lat]).toEqual([5, 1]);
@@ -183,7 +186,7 @@ test("partitions that are added are followed from their start", async () => {
   await tracked.caughtUp();
   await tracked.log.call("addPartitions", TOPIC, 4);
   await tracked.send([at("b", 10)], { partition: 3 });
-  await expect.poll(() => tracked.tracker.partitions.length).toBe(4);
+  await expect.poll(() => tracked.tracker.partitions.length, patient).toBe(4);
   await tracked.caughtUp();
   expect(tracked.seen("b")).toEqual(at("b", 10));
   expect(tracked.tracker.counts.pings).toBe(2);
@@ -221,22 +224,23 @@ test("damage is said once and waited at; other partitions go on", async () => {
   expect(damageRecord(sliceFiles(dir, TOPIC)[0], "damage me")).toBe(true);
   const tracked = await startTracked({ dir });
   await tracked.send([at("b", 1)], { partition: 1 });
-  await expect.poll(() => tracked.seen("b")).toEqual(at("b", 1));
-  await expect.poll(() => tracked.lines.length).toBe(1);
+  await expect.poll(() => tracked.seen("b"), patient).toEqual(at("b", 1));
+  await expect.poll(() => tracked.lines.length, patient).toBe(1);
   expect(tracked.lines[0]).toMatch(/^live tracking: positions\/0: damaged/);
   await sleep(limits.trackerRetryMs * 1.5);
   expect(tracked.lines.length).toBe(1);
   // an operator skips it
   while ((await tracked.log.call("skipDamage", TOPIC, 0)) !== null);
-  await expect.poll(() => tracked.seen("a")?.ts, { timeout: 5000 }).toBe(11);
+  await expect.poll(() => tracked.seen("a")?.ts, patient).toBe(11);
 });
 
 test("a stop in the middle leaves nobody waiting", async () => {
   const tracked = await startTracked();
   const waiting = tracked.tracker.waitFor(0, 1e9, 60_000);
-  for (let i = 0; i < 20; i++) void tracked.send([at("a", i)]);
+  const sent = Array.from({ length: 20 }, (_, i) => tracked.send([at("a", i)]));
   tracked.tracker.stop();
   expect(await waiting).toBe(false);
+  await Promise.all(sent);
 });
 
 test("a driver that falls silent goes, and comes back", async () => {
