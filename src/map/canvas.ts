@@ -3,6 +3,7 @@ import { LngLatBounds, Map, setWorkerUrl } from "maplibre-gl";
 import type { Layer } from "@deck.gl/core";
 import { loadWorld, styleOf } from "./basemap.ts";
 import type { Box } from "./box.ts";
+import { metresPerPixelAt } from "./density.ts";
 import { element, reducedMotion } from "./page.ts";
 import type { Covered } from "./panel.ts";
 import { palettes, type Palette } from "./palette.ts";
@@ -22,6 +23,7 @@ export class Canvas {
   readonly #overlay = new deck.MapboxOverlay({ interleaved: false, layers: [] });
   #world: Awaited<ReturnType<typeof loadWorld>> | null = null;
   #palette: Palette;
+  #isFlying = false;
 
   constructor(theme: Theme, view: View | null) {
     this.#palette = palettes[theme];
@@ -79,6 +81,11 @@ export class Canvas {
     };
   }
 
+  get metresPerPixel(): number {
+    const { zoom, lat } = this.view;
+    return metresPerPixelAt(zoom, lat);
+  }
+
   pixelOf(lon: number, lat: number): { x: number; y: number } {
     return this.map.project([lon, lat]);
   }
@@ -105,8 +112,14 @@ export class Canvas {
     const zoom = Math.max(CITY_ZOOM - 0.5, this.map.getZoom());
     const center: [number, number] = [lon, lat];
     const offset = offsetOf(covered);
+    this.#isFlying = true;
+    this.map.once("moveend", () => (this.#isFlying = false));
     if (reducedMotion.matches) this.map.easeTo({ center, zoom, offset, duration: 0 });
     else this.map.flyTo({ center, zoom, offset, speed: 2.2, maxDuration: 2500 });
+  }
+
+  get isFlying(): boolean {
+    return this.#isFlying;
   }
 
   /** Moves the map only when the place is covered, or nearly. */

@@ -9,9 +9,13 @@ const EDGE_PIXELS_MIN = 8;
 const EDGE_METRES = [1_281_256, 483_057, 182_513, 68_979, 26_072, 9854, 3725, 1406, 531, 201];
 const METRES_PER_PIXEL_AT_ZOOM_0 = 78_271.5;
 
+export function metresPerPixelAt(zoom: number, lat: number): number {
+  return (METRES_PER_PIXEL_AT_ZOOM_0 * Math.cos((lat * Math.PI) / 180)) / 2 ** zoom;
+}
+
 /** The finest cells that are still easy to see. */
 export function resolutionAt(zoom: number, lat: number): number {
-  const metresPerPixel = (METRES_PER_PIXEL_AT_ZOOM_0 * Math.cos((lat * Math.PI) / 180)) / 2 ** zoom;
+  const metresPerPixel = metresPerPixelAt(zoom, lat);
   const finest = EDGE_METRES.findLastIndex((edge) => edge / metresPerPixel >= EDGE_PIXELS_MIN);
   return Math.max(0, finest);
 }

@@ -22,6 +22,7 @@ const SETTLED_MS = 200;
 const FIGURES_MS = 1000;
 const COUNT_MS = 3000;
 const HIDDEN_MS = 10_000;
+const FIRST_MS = 1500;
 /** Pixels around a marker that belong to it: half of a touch target. */
 const TOUCH = 24;
 
@@ -88,13 +89,14 @@ function take(data: Publication): void {
     rates.count(nowMs, Date.now() - data.received);
     stirredMs = nowMs;
   }
-  if (anyDrivers !== true) firstDriver(data);
+  if (anyDrivers !== true) firstDriver();
 }
 
-function firstDriver(ping: Ping): void {
+/** The map goes where drivers turn up, once there was time for some more than the first. */
+function firstDriver(): void {
   anyDrivers = true;
   element("empty").hidden = true;
-  if (untouched) canvas.flyTo(ping.lon, ping.lat, panel.covered);
+  if (untouched) setTimeout(() => untouched && void showAll(true).catch(() => {}), FIRST_MS);
 }
 
 /** Something changed that is to be drawn. */
@@ -108,10 +110,19 @@ function isDensity(): boolean {
 
 /** A marker is on its way for some seconds after the last update; then nothing is drawn. */
 const GLIDE_MS = 8000;
+/** Nobody sees a marker move by less between two frames; at most so long apart they are drawn. */
+const PIXELS_A_FRAME = 0.3;
+const FRAME_MS_MAX = 100;
+/** m/s */
+const FAST = 25;
+let drawnMs = 0;
 
 function frame(nowMs: number): void {
   requestAnimationFrame(frame);
   if (nowMs - stirredMs > GLIDE_MS) return;
+  const restMs = ((PIXELS_A_FRAME * canvas.metresPerPixel) / FAST) * 1000;
+  if (nowMs - drawnMs < Math.min(FRAME_MS_MAX, restMs)) return;
+  drawnMs = nowMs;
   frames++;
   const { palette } = canvas;
   const zoom = canvas.map.getZoom();
@@ -125,7 +136,8 @@ function frame(nowMs: number): void {
   }
   const drawn = fleet.draw(nowMs, Date.now(), { top: id, alone: isDensity() });
   layers.push(...vehicleLayers(drawn, { atlas, palette, zoom, selected: id }));
-  if (at !== null && selection.following) canvas.keepAt(at[0], at[1], panel.covered);
+  if (at !== null && selection.following && !canvas.isFlying)
+    canvas.keepAt(at[0], at[1], panel.covered);
   canvas.draw(layers);
 }
 
@@ -200,11 +212,9 @@ function deselect(): void {
 function follow(on: boolean): void {
   selection.follow(on);
   untouched = false;
-  if (!on) return;
   const ping = selection.id === null ? undefined : fleet.get(selection.id);
-  if (ping !== undefined && canvas.map.getZoom() < DENSITY_BELOW_ZOOM + 3) {
-    canvas.map.jumpTo({ center: [ping.lon, ping.lat], zoom: 14 });
-  }
+  const isFar = canvas.map.getZoom() < DENSITY_BELOW_ZOOM + 3;
+  if (on && ping !== undefined && isFar) canvas.flyTo(ping.lon, ping.lat, panel.covered);
   stir();
 }
 
@@ -254,7 +264,7 @@ watchSearch(
   (ping) => {
     select(ping);
     canvas.flyTo(ping.lon, ping.lat, panel.covered);
-    canvas.map.once("moveend", () => follow(true));
+    selection.follow(true);
   },
 );
 element("fit").addEventListener("click", () => {

@@ -10,13 +10,16 @@ export function watchTheme(onChange: (theme: Theme) => void): Theme {
   const chosen = localStorage.getItem(STORED);
   let theme: Theme =
     chosen === "dark" || chosen === "light" ? chosen : prefersLight.matches ? "light" : "dark";
+  const paint = (): void => {
+    document.documentElement.dataset.theme = theme;
+    element("theme").ariaLabel = theme === "dark" ? "Light colours" : "Dark colours";
+  };
   const set = (next: Theme): void => {
     theme = next;
-    document.documentElement.dataset.theme = next;
-    element("theme").ariaLabel = next === "dark" ? "Light colours" : "Dark colours";
+    paint();
     onChange(next);
   };
-  document.documentElement.dataset.theme = theme;
+  paint();
   element("theme").addEventListener("click", () => {
     set(theme === "dark" ? "light" : "dark");
     localStorage.setItem(STORED, theme);
