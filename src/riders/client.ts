@@ -5,8 +5,9 @@
  *     new ──connect──▶ connected ──▶ closed
  *
  * Commands are taken in order. They wait for other riders when they take long, while the rider
- * leaves answers unread, and while as many read the log as may; when too much waits, it is closed. A subscribe that reads
- * the log is answered when it has; an unsubscribe meanwhile ends it.
+ * leaves answers unread, and while as many as may read the log; when too much waits, it is
+ * closed. A subscribe that reads the log is answered when it has; an unsubscribe meanwhile ends
+ * it.
  */
 import { randomUUID } from "node:crypto";
 import type { UWS } from "../lib/uws.ts";

@@ -14,6 +14,7 @@ import type { HistoryEntry } from "../live/history.ts";
 import type { Live } from "../live/live.ts";
 import { LATE, LEFT, type Frame } from "../live/publication.ts";
 import type { StreamPosition } from "../live/recovery.ts";
+import { limits } from "../model/limits.ts";
 import type { Pacer } from "./pacer.ts";
 import type { Start, SubscribeOptions, Told } from "./protocol.ts";
 import type { StreamMetrics } from "./stream-metrics.ts";
@@ -109,8 +110,8 @@ export class Subscription implements Subscriber {
    */
   begin(since: StreamPosition | null, started: (start: Start) => void): void {
     if (since === null || this.#channel.kind !== "driver") return started(this.#newest(false));
-    if (this.#options.newestOnly) return started(this.#cached(since));
-    void this.#recover(since, started);
+    if (this.#options.newestOnly) void this.#cached(since, started);
+    else void this.#recover(since, started);
   }
 
   close(): void {
@@ -235,13 +236,18 @@ export class Subscription implements Subscriber {
     return { publications, position, recovered: false, wasRecovering };
   }
 
-  #cached(since: StreamPosition): Start {
-    const start = this.#newest(true);
-    this.#services.metrics.recovered.value++;
-    const isSame = start.position?.epoch === since.epoch;
-    if (!isSame || this.#offset > since.offset) return { ...start, recovered: true };
-    // it has the newest
-    return { ...start, publications: [], position: this.#position(since.offset), recovered: true };
+  async #cached(since: StreamPosition, started: (start: Start) => void): Promise<void> {
+    const { live, metrics } = this.#services;
+    const { partition } = this.#channel;
+    const isSame = live.recovery.epochOf(partition) === since.epoch;
+    // what it has already may be on its way to this table
+    const isKnown =
+      isSame && (await live.tracker.waitFor(partition, since.offset, limits.recoveryMsMax));
+    if (this.#state === ENDED) return;
+    metrics.recovered.value++;
+    const start = { ...this.#newest(true), recovered: true };
+    if (!isKnown || this.#offset > since.offset) return started(start);
+    started({ ...start, publications: [], position: this.#position(since.offset) });
   }
 
   async #recover(since: StreamPosition, started: (start: Start) => void): Promise<void> {

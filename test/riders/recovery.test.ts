@@ -102,6 +102,23 @@ test("in mode cache only the newest comes, once", async () => {
   expect(seen.recoveries.at(-1)).toEqual(wholly);
 });
 
+test("in mode cache, too, an offset ahead is waited for, and then left at that", async () => {
+  await pings("r3", 11, 11);
+  const raw = await rawRider(gateway);
+  raw.send({ id: 2, subscribe: { channel: "driver:r3" } });
+  const { epoch, offset } = (await raw.reply(2)).subscribe;
+  const ahead = { recover: true, epoch, offset: offset + 1e9, data: { recovery: "cache" } };
+  raw.send({ id: 3, unsubscribe: { channel: "driver:r3" } });
+  raw.send({ id: 4, subscribe: { channel: "driver:r3", ...ahead } }, { id: 5, ping: {} });
+  await raw.reply(5);
+  expect(raw.lines.some(({ id }) => id === 4)).toBe(false);
+  const { subscribe: reply } = await raw.reply(4);
+  expect(reply).toMatchObject({ recovered: true, epoch, offset, publications: [{ offset }] });
+  await pings("r3", 12, 12);
+  await until(() => raw.lines.some(({ push }) => push?.pub.data.seq === 12));
+  raw.socket.close();
+});
+
 test("more than is given again: the newest, and it is said", async () => {
   const client = rider();
   const seen = await follow(client, "driver:r4");
