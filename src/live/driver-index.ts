@@ -1,5 +1,5 @@
 /**
- * Where drivers are: a grid of a hundredth of a degree, and in each of its squares a list of rows.
+ * Where drivers are: a grid of 600 m on the equator, and in each of its squares a list of rows.
  * Squares with somebody in them are kept by the degree they lie in, so that empty parts of the
  * earth cost nothing either. A driver that stays in its square costs nothing.
  *
@@ -16,8 +16,8 @@ import {
   RADIANS,
 } from "./nearest.ts";
 
-/** Of a degree, in squares. */
-const SIDE = 100;
+/** Of a degree, in squares: the most for which all are numbered below 2^31. */
+const SIDE = 180;
 const DEGREES_AROUND = 360;
 const COLUMNS = 360 * SIDE;
 const LINES = 180 * SIDE;
@@ -84,22 +84,24 @@ export class DriverIndex {
   ): Near[] {
     if (limit === 0) return [];
     const from = new Point(lat, lon);
-    // looks around in rings, as it were: each box has four times the one before
-    for (let reach = Math.min(radius, REACH_MIN_METRES); ; reach = Math.min(radius, reach * 2)) {
+    // looks around in rings, as it were: each as wide as it takes by what was found in the last
+    for (let reach = Math.min(radius, REACH_MIN_METRES); ;) {
       if (reach > REACH_MAX_METRES) return this.#far(from, radius, limit, accept);
-      const nearest = new Nearest(limit, reach);
+      const nearest = new Nearest(limit, from, reach);
       const box = boxAround(lat, lon, reach);
       this.#inBox(box, (row) => {
         this.#meet(row, from, nearest, accept);
         return true;
       });
       if (reach >= radius || nearest.isFull) return nearest.found();
+      const likely = Math.sqrt((1.5 * limit) / Math.max(1, nearest.count));
+      reach = Math.min(radius, reach * Math.min(2, likely));
     }
   }
 
   /** Where few are: the parts of the earth with somebody in them, the nearest first. */
   #far(from: Point, radius: number, limit: number, accept: (row: number) => boolean): Near[] {
-    const nearest = new Nearest(limit, radius);
+    const nearest = new Nearest(limit, from, radius);
     const degrees = [...this.#degrees].map(([degree, squares]) => {
       return { least: from.leastTo(...middleOf(degree), 1), squares };
     });
@@ -121,7 +123,10 @@ export class DriverIndex {
   #meet(row: number, from: Point, nearest: Nearest, accept: (row: number) => boolean): void {
     const lat = this.#positions.lat[row];
     if (Math.abs(lat - from.lat) > nearest.latitudes) return;
-    const haversine = from.haversineTo(lat, this.#positions.lon[row]);
+    const lon = this.#positions.lon[row];
+    const apart = Math.abs(lon - from.lon);
+    if (Math.min(apart, 360 - apart) > nearest.longitudes) return;
+    const haversine = from.haversineTo(lat, lon);
     if (nearest.wants(haversine) && accept(row)) nearest.add(row, haversine);
   }
 

@@ -10,19 +10,19 @@ export type Near = { row: number; metres: number };
 
 export class Point {
   readonly lat: number;
-  readonly #lon: number;
+  readonly lon: number;
   readonly #cosLat: number;
 
   constructor(lat: number, lon: number) {
     this.lat = lat;
-    this.#lon = lon;
+    this.lon = lon;
     this.#cosLat = Math.cos(lat * RADIANS);
   }
 
   /** Of the angle between the two: 0 for the same place, 1 for the antipodes. */
   haversineTo(lat: number, lon: number): number {
     const sinLat = Math.sin(((lat - this.lat) * RADIANS) / 2);
-    const sinLon = Math.sin(((lon - this.#lon) * RADIANS) / 2);
+    const sinLon = Math.sin(((lon - this.lon) * RADIANS) / 2);
     return sinLat * sinLat + this.#cosLat * Math.cos(lat * RADIANS) * sinLon * sinLon;
   }
 
@@ -37,17 +37,24 @@ const metresOf = (haversine: number): number =>
 
 /** The nearest of those it is shown, in order: few, so each is put in its place. */
 export class Nearest {
-  /** Nothing farther is wanted: metres, degrees of latitude. */
+  /** Nothing farther is wanted: metres, degrees of latitude and of longitude. */
   metres = 0;
   latitudes = 0;
+  longitudes = 0;
   #haversine = 0;
   readonly #list: { row: number; haversine: number }[] = [];
   readonly #limit: number;
+  readonly #from: Point;
 
-  constructor(limit: number, radius: number) {
+  constructor(limit: number, from: Point, radius: number) {
     this.#limit = limit;
+    this.#from = from;
     const angle = Math.min(Math.PI, radius / EARTH_RADIUS_METRES);
     this.#reach(angle === Math.PI ? 1 : Math.sin(angle / 2) ** 2);
+  }
+
+  get count(): number {
+    return this.#list.length;
   }
 
   get isFull(): boolean {
@@ -81,5 +88,9 @@ export class Nearest {
     this.metres = metresOf(haversine);
     // rounding apart
     this.latitudes = (this.metres / METRES_PER_DEGREE) * 1.000001 + 1e-9;
+    // where the circle comes nearest to a pole a degree is shortest
+    const northernmost = Math.abs(this.#from.lat) + this.latitudes;
+    this.longitudes =
+      northernmost < 89 ? this.latitudes / Math.cos(northernmost * RADIANS) : Infinity;
   }
 }
