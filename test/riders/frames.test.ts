@@ -51,7 +51,7 @@ test.each<[string, Uint8Array]>([
   bystander.socket.close();
 });
 
-test("pings that nobody reads the answers of end the connection", async () => {
+test("pings that nobody reads the answers of end the connection", { timeout: 60_000 }, async () => {
   const raw = await connection();
   raw.send(clientFrame(fin | text, connect));
   await raw.until((seen) => seen.includes("}"));
