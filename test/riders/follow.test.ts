@@ -47,7 +47,7 @@ test("a driver never seen is followed from its first ping on", async () => {
   expect(seen.seqs).toEqual([1]);
 });
 
-test("an older fix is told as late to who follows the driver or the trip, to nobody else", async () => {
+test("an older fix is told as late to who follows the driver or the trip alone", async () => {
   const now = Date.now();
   const client = rider();
   const driver = await follow(client, "driver:l1");
