@@ -8,6 +8,7 @@
  * The JSON of a position is put together again from both (`json`); equal to what was sent, as JSON.
  * Columns are replaced when the table grows: read them from the table each time.
  */
+import { randomInt } from "node:crypto";
 import { limits } from "../model/limits.ts";
 import { Arena } from "./arena.ts";
 import type { LivePing } from "./live-ping.ts";
@@ -45,9 +46,15 @@ export class DriverTable {
   #hash = new Int32Array(ROWS_MIN);
   readonly #free: number[] = [];
 
-  /** Of entries; beyond, a driver is known by its position alone. */
-  constructor(bytesMax: number = limits.driversBytesMax) {
+  readonly #seed: number;
+
+  /**
+   * `bytesMax`: of entries; beyond, a driver is known by its position alone. `seed`: of the hash;
+   * nobody can choose ids that collide.
+   */
+  constructor(bytesMax: number = limits.driversBytesMax, seed: number = randomInt(2 ** 32)) {
     this.#arena = new Arena(bytesMax);
+    this.#seed = seed;
   }
 
   /** Rows there is memory for: columns of others are as long. */
@@ -57,7 +64,7 @@ export class DriverTable {
 
   /** The row of a driver, `NO_ROW` when it was never seen. */
   find(id: Uint8Array, start: number, end: number): number {
-    const place = this.#placeOf(hashOf(id, start, end), id, start, end);
+    const place = this.#placeOf(hashOf(this.#seed, id, start, end), id, start, end);
     return this.#places[place] - 1;
   }
 
@@ -69,7 +76,7 @@ export class DriverTable {
   /** The row of a driver that was not there before. Its columns are the caller's to fill. */
   add(id: Uint8Array, start: number, end: number): number {
     const row = this.#free.pop() ?? this.#nextRow();
-    const hash = hashOf(id, start, end);
+    const hash = hashOf(this.#seed, id, start, end);
     this.#places[this.#placeOf(hash, id, start, end)] = row + 1;
     this.#hash[row] = hash;
     this.idBytes[row] = end - start;
@@ -223,8 +230,8 @@ function grown<T extends { set(from: T): void }>(from: T, to: T): T {
 }
 
 /** FNV-1a, its bits mixed once more: places are its lowest bits. */
-function hashOf(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0x811c9dc5;
+function hashOf(seed: number, bytes: Uint8Array, start: number, end: number): number {
+  let h = seed;
   for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i], 0x01000193);
   h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
   return h ^ (h >>> 13);
