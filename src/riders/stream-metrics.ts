@@ -38,7 +38,7 @@ export class StreamMetrics {
     const told = "Publications written to riders";
     this.messages = registry.counter(stream("messages_total"), told, labels);
     const newer = "Publications left out for a newer one, because the reader was slow";
-    this.conflated = registry.counter(stream("conflated_total"), newer);
+    this.conflated = registry.counter(stream("conflated_total"), newer, labels);
     const back = "Riders that came back for what they missed; true: nothing was missing";
     const recover = (recovered: string) =>
       registry.counter(stream("recover_total"), back, { recovered });
