@@ -30,7 +30,8 @@ export type Replayed = {
 
 const claimLetters = `
   INSERT INTO milepost_replayed
-  SELECT dlq_id, dlq_partition, dlq_offset, topic, partition, "offset", to_timestamp(received / 1000)
+  SELECT dlq_id, dlq_partition, dlq_offset, topic, partition, "offset",
+    to_timestamp(received / 1000)
   FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[],
       $7::float8[], $8::text[], $9::float8[])
     AS l(dlq_id, dlq_partition, dlq_offset, topic, partition, "offset", received, id, ts)

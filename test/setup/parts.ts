@@ -9,6 +9,8 @@ export type Part = {
   programs: string[];
   /** A C header that the compiler finds when the part is there. */
   header?: string;
+  /** A folder that is there when the part is, for programs that are kept off PATH. */
+  folder?: string;
   /** What brings them on Debian and Ubuntu. */
   apt: string[];
 };
@@ -27,6 +29,12 @@ export const parts = {
     apt: ["gcc", "libc6-dev", "librdkafka-dev"],
   },
   chromium: { name: "chromium", programs: ["chromium"], apt: ["chromium"] },
+  postgresql: {
+    name: "postgresql",
+    programs: ["psql"],
+    folder: "/usr/lib/postgresql",
+    apt: ["postgresql"],
+  },
 } satisfies Record<string, Part>;
 
 export type PartName = keyof typeof parts;
@@ -37,7 +45,9 @@ export function missing(name: PartName): boolean {
 }
 
 export function present(part: Part): boolean {
-  return part.programs.every(onPath) && (part.header === undefined || isHeader(part.header));
+  const { programs, header, folder } = part;
+  if (folder !== undefined && !existsSync(folder)) return false;
+  return programs.every(onPath) && (header === undefined || isHeader(header));
 }
 
 export function howToAdd(part: Part): string {

@@ -1,0 +1,37 @@
+/** Writes a partition's rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED. */
+import { Postgres } from "../../src/sinks/postgres.ts";
+import type { Slice } from "../../src/sinks/target.ts";
+import { noLetters, pingOf, sliceOf, taken } from "./slices.ts";
+
+const [url, partitions, rows, seed] = process.argv.slice(2);
+const target = new Postgres({ url, sink: "kill", createSchema: true, everyMs: null });
+let random = Number(seed);
+
+/** Of a batch: few rows or many, so that a kill meets each step. */
+function size(): number {
+  random = (Math.imul(random, 1_103_515_245) + 12_345) & 0x7fffffff;
+  return 1 + (random % 3 === 0 ? random % 3000 : random % 40);
+}
+
+for (;;) {
+  // as after a rebalance: it has what it asked for, and then the other one has
+  const wanted = Array.from({ length: Number(partitions) }, (_, p) => taken(p));
+  const opened = await target.open(wanted);
+  process.stdout.write("open\n");
+  for (let lost = false; !lost;) {
+    const batch: Slice[] = [];
+    for (const position of opened) {
+      const count = Math.min(size(), Number(rows) - position.next);
+      const pings = Array.from({ length: Math.max(count, 0) }, (_, i) => pingOf(position.next + i));
+      if (count > 0) batch.push(sliceOf(position.partition, position.next, pings));
+    }
+    if (batch.length === 0) process.exit(0);
+    const written = await target.write(batch, noLetters);
+    lost = written.lost.length > 0;
+    if (lost) break;
+    for (const slice of batch)
+      opened.find((o) => o.partition === slice.partition)!.next = slice.end;
+  }
+  // lets the other one get somewhere
+  await new Promise((resolve) => setTimeout(resolve, 50 + (size() % 100)));
+}
