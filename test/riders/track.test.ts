@@ -2,7 +2,7 @@ import { once } from "node:events";
 import net from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gateway, startGateway } from "../harness/gateway.ts";
-import { get, type Ping, send, urlOf } from "./fleet.ts";
+import { caughtUp, get, type Ping, post, send, urlOf } from "./fleet.ts";
 
 const dir: { gateway: Gateway } = { gateway: undefined as never };
 const now = Date.now();
@@ -42,7 +42,8 @@ beforeAll(async () => {
     body: JSON.stringify({ config: { "segment.bytes": "65536" } }),
   });
   expect(changed.status).toBe(200);
-  for (let i = 0; i < 10; i++) await send(dir.gateway, some(1000));
+  for (let i = 0; i < 10; i++) await post(dir.gateway, some(1000));
+  await caughtUp(dir.gateway);
   expect(await dir.gateway.metric("milepost_log_slices")).toBeGreaterThan(12);
 });
 afterAll(async () => {
@@ -134,7 +135,8 @@ describe("clients that do not read", () => {
     const big: Ping[] = Array.from({ length: 6000 }, (_, i) => {
       return { id: "big", ts: now - i, lat: 1, lon: 1, note };
     });
-    for (let i = 0; i < big.length; i += 50) await send(gateway, big.slice(i, i + 50));
+    for (let i = 0; i < big.length; i += 50) await post(gateway, big.slice(i, i + 50));
+    await caughtUp(gateway);
     const before = await gateway.metric("process_resident_memory_bytes");
     const sockets = await Promise.all(
       Array.from({ length: 4 }, async () => {
