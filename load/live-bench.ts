@@ -14,10 +14,11 @@ import { BatchBuilder } from "../src/batch/builder.ts";
 import { RecordCursor } from "../src/batch/records.ts";
 import { Checkpoint } from "../src/live/checkpoint.ts";
 import { DriverIndex } from "../src/live/driver-index.ts";
-import { DriverTable } from "../src/live/drivers.ts";
+import { CHANGED, DriverTable } from "../src/live/drivers.ts";
 import { Fleet } from "../src/live/fleet.ts";
 import { History } from "../src/live/history.ts";
 import { Hub } from "../src/live/hub.ts";
+import { LatestWriter } from "../src/live/latest.ts";
 import { LivePing } from "../src/live/live-ping.ts";
 
 const { values: options } = parseArgs({
@@ -55,6 +56,7 @@ near("near, in the city", small, () => [place(12.7), place(77.3)]);
 near("near, 50 km off", small, () => [12.2, 77.3]);
 near("near, another continent", small, () => [50, 8], 20);
 await checkpoint(", 100 000 drivers", small);
+await latest(small);
 
 const crowd = makeCity(100_000);
 pings(crowd, (i) => i, 0);
@@ -163,6 +165,18 @@ async function checkpoint(name: string, { drivers, index }: City): Promise<void>
     if (table.count !== drivers.count) throw new Error("not all were loaded");
   } finally {
     rmSync(dir, { recursive: true });
+  }
+}
+
+/** A round of topic `latest` for everybody, but for the log's own part. */
+async function latest({ drivers }: City): Promise<void> {
+  const topic = { id: "bench", name: "latest", partitions: 4, config: {}, index: 0 };
+  const log = { topic: () => topic, appendBatches: () => Promise.resolve([]) };
+  for (let i = 0; i < 3; i++) {
+    for (let row = 0; row < drivers.rows; row++) drivers.flags[row] |= CHANGED;
+    const began = process.cpuUsage();
+    await new LatestWriter({ log, drivers }).write();
+    results["CPU µs per driver to topic latest"] = cpuMicros(began) / drivers.count;
   }
 }
 

@@ -19,10 +19,11 @@ const BACKSLASH = 0x5c;
 const AROUND_MAX = 128;
 const ID = Buffer.from('{"id":"');
 
-export type LatestOptions = { log: LogPort; drivers: DriverTable };
+type Log = Pick<LogPort, "topic" | "appendBatches">;
+export type LatestOptions = { log: Log; drivers: DriverTable };
 
 export class LatestWriter {
-  readonly #log: LogPort;
+  readonly #log: Log;
   readonly #drivers: DriverTable;
   #builders: BatchBuilder[] = [];
   #writing: Promise<void> | null = null;
