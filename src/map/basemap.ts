@@ -3,7 +3,11 @@ import type { FeatureCollection, MultiLineString, Point, Polygon, Position } fro
 import type { ExpressionSpecification, LayerSpecification, StyleSpecification } from "maplibre-gl";
 import type { Palette } from "./palette.ts";
 
-type World = { countries: FeatureCollection; borders: MultiLineString; names: FeatureCollection };
+export type World = {
+  countries: FeatureCollection;
+  borders: MultiLineString;
+  names: FeatureCollection;
+};
 
 const FONT = ["system-ui", "sans-serif"];
 const empty: FeatureCollection = { type: "FeatureCollection", features: [] };
@@ -18,21 +22,22 @@ export async function loadWorld(): Promise<World> {
   return { countries, borders, names: namesOf(countries) };
 }
 
-export function styleOf(world: World | null, palette: Palette): StyleSpecification {
+/** Without land and borders: those come later, by `setData`. */
+export function styleOf(palette: Palette): StyleSpecification {
   return {
     version: 8,
     sources: {
-      countries: { type: "geojson", data: world?.countries ?? empty, tolerance: 0.2 },
-      borders: { type: "geojson", data: world?.borders ?? empty, tolerance: 0.2 },
-      names: { type: "geojson", data: world?.names ?? empty },
+      countries: { type: "geojson", data: empty, tolerance: 0.2 },
+      borders: { type: "geojson", data: empty, tolerance: 0.2 },
+      names: { type: "geojson", data: empty },
       // of the data directory: the demo's streets, or the operator's own
       streets: { type: "geojson", data: "/map/basemap.geojson", tolerance: 0.2 },
     },
-    layers: layers(palette),
+    layers: layersOf(palette),
   };
 }
 
-function layers(palette: Palette): LayerSpecification[] {
+export function layersOf(palette: Palette): LayerSpecification[] {
   return [
     { id: "water", type: "background", paint: { "background-color": palette.water } },
     {

@@ -1,7 +1,7 @@
 /** The map itself: MapLibre below, deck.gl's layers above, the view and what it covers. */
-import { LngLatBounds, Map, setWorkerUrl } from "maplibre-gl";
+import { type GeoJSONSource, LngLatBounds, Map, setWorkerUrl } from "maplibre-gl";
 import type { Layer } from "@deck.gl/core";
-import { loadWorld, styleOf } from "./basemap.ts";
+import { layersOf, loadWorld, styleOf, type World } from "./basemap.ts";
 import type { Box } from "./box.ts";
 import { metresPerPixelAt } from "./density.ts";
 import { element, reducedMotion } from "./page.ts";
@@ -21,7 +21,6 @@ setWorkerUrl("/lib/maplibre-gl-worker.mjs");
 export class Canvas {
   readonly map: Map;
   readonly #overlay = new deck.MapboxOverlay({ interleaved: false, layers: [] });
-  #world: Awaited<ReturnType<typeof loadWorld>> | null = null;
   #palette: Palette;
   #isFlying = false;
 
@@ -29,7 +28,7 @@ export class Canvas {
     this.#palette = palettes[theme];
     this.map = new Map({
       container: element("map"),
-      style: styleOf(null, this.#palette),
+      style: styleOf(this.#palette),
       center: view === null ? [20, 20] : [view.lon, view.lat],
       zoom: view?.zoom ?? 1.5,
       minZoom: 1,
@@ -46,10 +45,8 @@ export class Canvas {
     this.map.addControl(this.#overlay);
     element("zoom-in").addEventListener("click", () => this.map.zoomIn(this.#motion));
     element("zoom-out").addEventListener("click", () => this.map.zoomOut(this.#motion));
-    void loadWorld().then((world) => {
-      this.#world = world;
-      this.map.setStyle(styleOf(world, this.#palette));
-    });
+    const world = loadWorld();
+    this.map.once("style.load", () => void world.then((loaded) => this.#show(loaded)));
   }
 
   get palette(): Palette {
@@ -58,7 +55,17 @@ export class Canvas {
 
   paint(theme: Theme): void {
     this.#palette = palettes[theme];
-    this.map.setStyle(styleOf(this.#world, this.#palette));
+    for (const { id, paint } of layersOf(this.#palette)) {
+      for (const [name, value] of Object.entries(paint ?? {})) {
+        this.map.setPaintProperty(id, name as never, value as never);
+      }
+    }
+  }
+
+  #show(world: World): void {
+    for (const name of ["countries", "borders", "names"] as const) {
+      void this.map.getSource<GeoJSONSource>(name)?.setData(world[name]);
+    }
   }
 
   draw(layers: Layer[]): void {

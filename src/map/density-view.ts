@@ -25,14 +25,15 @@ export class DensityView {
     this.#counts = null;
   }
 
-  /** They are too many: the gateway counts them. */
-  async count(box: Box): Promise<void> {
+  /** They are too many: the gateway counts them. How many; unlimited when it does not answer. */
+  async count(box: Box): Promise<number> {
     this.#counts ??= [];
     try {
       const counts = await rest.counts(box);
       if (this.#counts !== null) this.#counts = counts;
+      return counts.reduce((sum, { count }) => sum + count, 0);
     } catch {
-      // asked again soon
+      return Infinity; // asked again soon
     }
   }
 

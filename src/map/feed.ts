@@ -72,6 +72,11 @@ export class Feed {
     return this.#refused;
   }
 
+  /** It may have fewer by now: the next look asks again. */
+  retry(): void {
+    this.#refused = null;
+  }
+
   connect(): void {
     this.#paused = false;
     this.#client.connect();

@@ -34,6 +34,11 @@ export class Fleet {
     return this.#glides.size;
   }
 
+  /** What is put now was there before. */
+  get isInSnapshot(): boolean {
+    return this.#snapshot !== null;
+  }
+
   get(id: string): Ping | undefined {
     return this.#glides.get(id)?.ping;
   }

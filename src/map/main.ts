@@ -23,6 +23,8 @@ const FIGURES_MS = 1000;
 const COUNT_MS = 3000;
 const HIDDEN_MS = 10_000;
 const FIRST_MS = 1500;
+/** Drivers in a box that was refused, below which it is tried again: the gateway takes 5000. */
+const FEW = 4500;
 /** Pixels around a marker that belong to it: half of a touch target. */
 const TOUCH = 24;
 
@@ -45,6 +47,7 @@ const feed = new Feed({
   },
   endSnapshot: () => {
     fleet.endSnapshot(selection.id);
+    look(); // less often, when there are many
     refresh();
   },
   tooMany: () => {
@@ -85,9 +88,11 @@ function take(data: Publication): void {
     return;
   }
   if (fleet.put(data, nowMs, !reducedMotion.matches)) {
-    updates++;
-    rates.count(nowMs, Date.now() - data.received);
     stirredMs = nowMs;
+    if (!fleet.isInSnapshot) {
+      updates++;
+      rates.count(nowMs, Date.now() - data.received);
+    }
   }
   if (anyDrivers !== true) firstDriver();
 }
@@ -185,7 +190,10 @@ function showSelected(): void {
 async function count(): Promise<void> {
   const box = feed.refused;
   if (box === null || document.hidden) return;
-  await density.count(box);
+  if ((await density.count(box)) < FEW) {
+    feed.retry();
+    look();
+  }
   refresh();
 }
 

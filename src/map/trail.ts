@@ -5,6 +5,8 @@ export type Fix = { ts: number; lon: number; lat: number };
 
 /** Drawn in one line only when the driver was heard of meanwhile. */
 const GAP_MS = 5 * 60_000;
+/** m/s; what is faster is no driving: the gateway flags it as a jump. */
+const JUMP = 300 / 3.6;
 const HOUR_MS = 3_600_000;
 const METRES_PER_DEGREE = 111_195;
 
@@ -45,7 +47,7 @@ export class Trail {
     let line: Fix[] = [];
     for (const fix of this.fixes) {
       const last = line.at(-1);
-      if (last !== undefined && fix.ts - last.ts > GAP_MS) {
+      if (last !== undefined && isApart(last, fix)) {
         if (line.length > 1) lines.push(line);
         line = [];
       }
@@ -80,6 +82,11 @@ export class Trail {
     }
     return Array.from(metres, (m, part) => (ms[part] > 0 ? (m / ms[part]) * 1000 : null));
   }
+}
+
+function isApart(last: Fix, fix: Fix): boolean {
+  const ms = fix.ts - last.ts;
+  return ms > GAP_MS || metresBetween(last, fix) > (JUMP * Math.max(ms, 1000)) / 1000;
 }
 
 function metresBetween(a: Fix, b: Fix): number {

@@ -196,4 +196,29 @@ describe.skipIf(missing("chromium"))("the live map in Chromium", () => {
     // the browser itself complains of each try to connect
     expect(complaints.filter((text) => !/ERR_CONNECTION|WebSocket/.test(text))).toEqual([]);
   });
+
+  test("more drivers than are sent one by one are counted by the gateway", async () => {
+    const crowd = Array.from({ length: 5200 }, (_, i) => {
+      const [lat, lon] = [50 + (i % 72) / 20, 8 + Math.floor(i / 72) / 20];
+      return { id: `crowd-${i}`, ts: Date.now(), lat, lon };
+    });
+    const url = `http://127.0.0.1:${gateway.ports.device}/v1/ingest`;
+    for (let i = 0; i < crowd.length; i += 1000) {
+      const body = JSON.stringify(crowd.slice(i, i + 1000));
+      expect((await fetch(url, { method: "POST", body })).status).toBe(200);
+    }
+    const { page, complaints } = await openMap(browser, address("#at=5/51.8/9.8"), still);
+    await page.waitForFunction((n) => milepostMap.inView === n, crowd.length);
+    await page.getByText("Too many to show one by one").waitFor();
+    expect(await page.evaluate(() => [milepostMap.mode, milepostMap.box])).toEqual([
+      "density",
+      null,
+    ]);
+    // closer there are fewer, and each is shown
+    await page.goto(address("#at=11/51.8/9.8"));
+    await page.reload();
+    await page.waitForFunction(() => (globalThis as any).milepostMap?.mode === "drivers");
+    await page.waitForFunction(() => milepostMap.inView > 10 && milepostMap.box !== null);
+    expect(complaints).toEqual([]);
+  });
 });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { Trail } from "../../src/map/trail.ts";
 
-const fix = (ts: number, lon = ts / 1e6) => ({ ts, lon, lat: 0 });
+const fix = (ts: number, lon = ts / 1e8) => ({ ts, lon, lat: 0 });
 
 it("is in the order of the fixes, each once, however they come", () => {
   const times = fc.array(fc.integer({ min: 0, max: 50 }), { maxLength: 40 });
@@ -25,6 +25,13 @@ it("is one line until nothing is heard for minutes, and an hour long", () => {
     [0, 1, 2],
     [20, 21],
   ]);
+  trail.add({ ts: 1.5 * minute, lon: 3, lat: 0 });
+  const lines = trail.lines().map((line) => line.map(({ ts }) => ts / minute));
+  expect(lines, "nobody drives so fast").toEqual([
+    [0, 1],
+    [20, 21],
+  ]);
+  trail.fixes.splice(2, 1);
   trail.trim();
   expect(trail.fixes.map(({ ts }) => ts / minute)).toEqual([20, 21, 70]);
 });
