@@ -1,4 +1,7 @@
-/** Builds the generators (`devices.c`, `kafka.c`, `riders.c`) with gcc, once per change of their sources. */
+/**
+ * Builds the generators (`devices.c`, `kafka.c`, `riders.c`) with gcc, once per change of their
+ * sources.
+ */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -6,7 +6,7 @@ const at = (partition: number, offset: number): Behind => {
   return { group: "g", topic: "t", partition, offset, end: 1_000_000 };
 };
 
-test("a time is read once for each offset, and forgotten when the group has caught up", async () => {
+test("a time is read once for each offset, and forgotten when the group caught up", async () => {
   const asked: string[] = [];
   const times = new LagTimes(async ({ partition, offset }) => {
     asked.push(`${partition}:${offset}`);

@@ -9,7 +9,7 @@ import { Admission } from ${JSON.stringify(admission)};
 console.log(new Admission(2).max);
 `;
 
-test("devices get what the log, the admin port, Kafka's clients and riders leave of them", async () => {
+test("devices get what the log, the admin port, Kafka and riders leave", async () => {
   const command = `ulimit -n 4000; exec "$0" --input-type=module-typescript -e "$1"`;
   const { stdout } = await run("bash", ["-c", command, process.execPath, script]);
   expect(Number(stdout)).toBe(((4000 - 1600) * 0.625) / 2);
