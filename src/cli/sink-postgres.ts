@@ -10,6 +10,7 @@ import { count, progressLine } from "./terminal.ts";
 /** Off a terminal a line now and then. */
 const lineEveryMs = 60_000;
 const redrawMs = 500;
+const lastMs = 1000;
 
 export async function writePostgres(flags: PostgresFlags): Promise<void> {
   const { url, group, topics, every = null, createSchema = false } = flags;
@@ -41,6 +42,8 @@ export async function writePostgres(flags: PostgresFlags): Promise<void> {
     stopShowing();
     await admin?.close();
     for (const signal of signals) process.off(signal, stop);
+    // a connection to what does not answer would keep the process
+    setTimeout(() => process.exit(), lastMs).unref();
   }
   say(`${group}: stopped; ${summary(progress)}`);
 }

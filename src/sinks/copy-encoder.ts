@@ -99,9 +99,9 @@ export class CopyEncoder {
     return chunk;
   }
 
-  #next(kept: number): void {
+  #next(kept: number, more = 0): void {
     // a chunk is full when it has reached its size: a row of usual length still fits behind that
-    const bytes = Buffer.allocUnsafeSlow(Math.max(limits.copyChunkBytes + 4096, kept * 2));
+    const bytes = Buffer.allocUnsafeSlow(Math.max(limits.copyChunkBytes + 4096, kept + more));
     this.#bytes.copy(bytes, 0, 0, kept);
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
@@ -115,13 +115,13 @@ export class CopyEncoder {
   }
 
   #room(length: number): void {
-    while (this.#at + length > this.#bytes.byteLength) this.#next(Math.max(this.#at, length));
+    if (this.#at + length > this.#bytes.byteLength) this.#next(this.#at, length);
   }
 
   #write(row: PingRow, offset: number): void {
     const own = this.#own?.read(row) ?? null;
-    const texts =
-      row.idEnd - row.idStart + (row.tripEnd - row.tripStart) + (row.extraEnd - row.extraStart);
+    const trip = row.tripStart < 0 ? 0 : row.tripEnd - row.tripStart;
+    const texts = row.idEnd - row.idStart + trip + row.extraEnd - row.extraStart;
     this.#room(fixedBytes + texts + this.#topic.byteLength + (own?.bytesMax ?? 0));
     const day = Math.floor(row.ts / dayMs);
     if (day !== this.#day) {

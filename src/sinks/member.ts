@@ -1,5 +1,6 @@
 /** This worker as a member of its consumer group. */
 import { Consumer, offsetCommitV8, offsetFetchV8, type BaseOptions } from "@platformatic/kafka";
+import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
 import { isTemporary, reasonOf, wantsRejoin } from "./kafka-errors.ts";
@@ -73,7 +74,7 @@ export class Member {
   /** For those who look on, and for lag: the table says where to go on. What fails is not told. */
   async commit(offsets: GroupOffset[]): Promise<void> {
     const { groupId, generationId, memberId } = this.consumer;
-    if (memberId === null) return;
+    if (memberId === null || offsets.length === 0) return;
     const topics = [...Map.groupBy(offsets, ({ topic }) => topic)].map(([name, own]) => ({
       name,
       partitions: own.map(({ partition, next, note }) => ({
@@ -113,11 +114,14 @@ export class Member {
     return notes;
   }
 
-  /** Tells the group not to wait for this member. */
-  async leave(): Promise<void> {
+  /** Commits, and tells the group not to wait for this member. */
+  async leave(offsets: GroupOffset[]): Promise<void> {
     this.#left = true;
-    const late = new Promise<void>((resolve) => setTimeout(resolve, leaveMs).unref());
-    await Promise.race([late, this.consumer.close(true).catch(() => {})]);
+    const left = this.commit(offsets).then(() => this.consumer.close(true));
+    await atMost(
+      leaveMs,
+      left.catch(() => {}),
+    );
   }
 
   async #coordinator() {

@@ -17,7 +17,6 @@ export type Answer = { slices: Slice[]; highWatermarks: Map<string, number> };
 const OFFSET_OUT_OF_RANGE = 1;
 const CORRUPT_MESSAGE = 2;
 const UNKNOWN_TOPIC_OR_PARTITION = 3;
-const MESSAGE_TOO_LARGE = 10;
 
 export class Source {
   readonly #consumer: Consumer;
@@ -167,7 +166,7 @@ export class Source {
 
   #refusal(position: Position, code: number): Error {
     const place = placeOf(position);
-    if (code === CORRUPT_MESSAGE || code === MESSAGE_TOO_LARGE) {
+    if (code === CORRUPT_MESSAGE) {
       return new SinkFailure(
         `${place}: the bytes at offset ${position.next} fail their checksum; ` +
           `\`milepost topics skip-damage ${place} --yes\` lets readers pass over them`,

@@ -5,6 +5,7 @@
  */
 import { ListOffsetTimestamps, type BaseOptions } from "@platformatic/kafka";
 import { recordCount } from "../batch/header.ts";
+import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
 import { parseNote } from "./commit-note.ts";
@@ -15,6 +16,9 @@ import type { Progress } from "./progress.ts";
 import { endOf } from "./raw-fetch.ts";
 import { beyondEnd, Source } from "./source.ts";
 import { SinkFailure, type Slice, type Taken, type Target, type Written } from "./target.ts";
+
+/** A gateway that does not answer is not waited for at the end. */
+const closeMs = 2000;
 
 export type WorkerOptions = {
   kafka: BaseOptions;
@@ -106,7 +110,7 @@ export class Worker {
   }
 
   async #open(assignment: Assignment): Promise<void> {
-    const { target, progress } = this.#options;
+    const { target, progress, group, say } = this.#options;
     const positions = await this.#patiently(assignment, async () => {
       const { taken, ends } = await this.#bounds(assignment);
       const opened = taken.length === 0 ? [] : await target.open(taken);
@@ -128,6 +132,7 @@ export class Worker {
     void this.#member.commit(progress.offsets());
     this.#opened = assignment;
     this.#source.assign(positions);
+    say(`${group} has ${positions.length} partitions, ${progress.lag} records to write`);
   }
 
   async #bounds(assignment: Assignment): Promise<{ taken: Taken[]; ends: Map<string, number> }> {
@@ -188,7 +193,7 @@ export class Worker {
       } catch (error) {
         if (error instanceof SinkFailure) throw error;
         if (isProgrammer(error)) throw error;
-        if (!troubled) say(`${reasonOf(error)}; trying again`);
+        if (!troubled) say(`writing: ${reasonOf(error)}; trying again`);
         troubled = true;
         progress.retries.value++;
       }
@@ -202,10 +207,8 @@ export class Worker {
   async #end(): Promise<void> {
     const { target, progress } = this.#options;
     await target.close().catch(() => {});
-    await this.#member.commit(progress.offsets());
-    await this.#source.close();
-    await this.#deadLetters.close();
-    await this.#member.leave();
+    await this.#member.leave(progress.offsets());
+    await atMost(closeMs, Promise.allSettled([this.#source.close(), this.#deadLetters.close()]));
   }
 }
 

@@ -1,4 +1,4 @@
-/** Writes a partition's rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED. */
+/** Writes rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED. */
 import { Postgres } from "../../src/sinks/postgres.ts";
 import type { Slice } from "../../src/sinks/target.ts";
 import { noLetters, pingOf, sliceOf, taken } from "./slices.ts";

@@ -45,18 +45,39 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
 
   test("a ping's fields are its row's columns, the rest is in extra", async () => {
     const full = {
-      ...{ id: "d1", ts: receivedMs + 7, lat: -12.5, lon: 77.25, speed: 3.5, heading: 90 },
-      ...{ accuracy: 4, altitude: -7.5, battery: 0.25, trip: "t-1", seq: 9, fuel: "low" },
+      id: "d1",
+      ts: receivedMs + 7,
+      lat: -12.5,
+      lon: 77.25,
+      speed: 3.5,
+      heading: 90,
+      accuracy: 4,
+      altitude: -7.5,
+      battery: 0.25,
+      trip: "t-1",
+      seq: 9,
+      fuel: "low",
     };
     const flagged = { ...pingOf(2), speed: "fast", flags: ["jump"], trip: "ü" };
     await writeOne(sliceOf(3, 0, [full, { id: "d2", ts: receivedMs, lat: 0, lon: 0 }, flagged]));
     const rows = await select("SELECT * FROM positions ORDER BY k_offset");
     expect(rows).toMatchObject([
       {
-        ...{ ts: new Date(receivedMs + 7), id: "d1", lat: -12.5, lon: 77.25, speed: 3.5 },
-        ...{ heading: 90, accuracy: 4, altitude: -7.5, battery: 0.25, trip: "t-1" },
-        ...{ extra: { seq: 9, fuel: "low" }, received_at: new Date(receivedMs) },
-        ...{ k_topic: "positions", k_partition: 3, k_offset: "0" },
+        ts: new Date(receivedMs + 7),
+        id: "d1",
+        lat: -12.5,
+        lon: 77.25,
+        speed: 3.5,
+        heading: 90,
+        accuracy: 4,
+        altitude: -7.5,
+        battery: 0.25,
+        trip: "t-1",
+        extra: { seq: 9, fuel: "low" },
+        received_at: new Date(receivedMs),
+        k_topic: "positions",
+        k_partition: 3,
+        k_offset: "0",
       },
       { id: "d2", speed: null, trip: null, extra: null, k_offset: "1" },
       { id: "d2", speed: null, trip: "ü", extra: { seq: 2, speed: "fast", flags: ["jump"] } },
