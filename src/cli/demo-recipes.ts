@@ -1,14 +1,22 @@
-/** From the gateway's ready line. */
-export type Ports = { mqtt: number; device: number; http: number; kafka: number; admin: number };
+/** From the gateway's ready line; `http` is null with `--live off`. */
+export type Ports = {
+  mqtt: number;
+  device: number;
+  http: number | null;
+  kafka: number;
+  admin: number;
+};
+type Recipe = { title: string; command: string };
 
 const place = `"lat":12.9716,"lon":77.5946`;
 
-/** A line to copy for each kind of user: what they can do with this gateway at once. */
-export function recipes(ports: Ports, dataDir: string): { title: string; command: string }[] {
+/**
+ * A line to copy for each kind of user: what they can do with this gateway at once. `node` runs a
+ * Node that has a WebSocket, which the one on the user's PATH may not.
+ */
+export function recipes(ports: Ports, dataDir: string, node: string): Recipe[] {
   const devices = `http://127.0.0.1:${ports.device}`;
   const ping = `'{"timestamp":'$(date +%s)',${place}}'`;
-  const riders = `127.0.0.1:${ports.http}`;
-  const follow = `http://${riders}/v1/stream?channel=driver:me`;
   const server = ports.admin === 9600 ? "" : ` --server 127.0.0.1:${ports.admin}`;
   const kafka = `127.0.0.1:${ports.kafka}`;
   const kafkaServer = ports.kafka === 9092 ? "" : ` --server ${kafka}`;
@@ -22,7 +30,7 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
       title: "A tracker, over MQTT",
       command: `mosquitto_pub -p ${ports.mqtt} -q 1 -t fleet/me/position -m ${ping}`,
     },
-    { title: "A tracker, over WebSocket (Node 22)", command: `node -e '${script}'` },
+    { title: "A tracker, over WebSocket", command: `${node} -e '${script}'` },
     {
       title: "Anything that speaks HTTP",
       command: `curl -d ${ping} '${devices}/v1/ingest?driver=me'`,
@@ -33,14 +41,7 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
         `curl -d '{"_type":"location","tst":'$(date +%s)',"lat":12.9716,"lon":77.5946,"vel":36}' ` +
         `'${devices}/pub?u=me&d=phone'`,
     },
-    {
-      title: "Rider apps follow a driver: SSE here, Centrifugo at /connection/websocket",
-      command: `curl -N '${follow}'`,
-    },
-    {
-      title: "Who is near",
-      command: `curl 'http://${riders}/v1/drivers?near=77.5946,12.9716&radius=2000&limit=5'`,
-    },
+    ...(ports.http === null ? [] : riderRecipes(`http://127.0.0.1:${ports.http}`)),
     {
       title: "Data teams: each ping as it comes, with any Kafka client or without one",
       command:
@@ -66,6 +67,19 @@ export function recipes(ports: Ports, dataDir: string): { title: string; command
       command:
         `node bin/milepost topics describe positions${server}\n` +
         `    node bin/milepost dump positions --data-dir ${dataDir}`,
+    },
+  ];
+}
+
+function riderRecipes(riders: string): Recipe[] {
+  return [
+    {
+      title: "Rider apps follow a driver: SSE here, Centrifugo at /connection/websocket",
+      command: `curl -N '${riders}/v1/stream?channel=driver:me'`,
+    },
+    {
+      title: "Who is near",
+      command: `curl '${riders}/v1/drivers?near=77.5946,12.9716&radius=2000&limit=5'`,
     },
   ];
 }

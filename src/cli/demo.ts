@@ -1,3 +1,4 @@
+import { relative, sep } from "node:path";
 import type { Command } from "commander";
 import type { Report } from "../../devices/fleet.ts";
 import type { ServeOptions } from "../config/options.ts";
@@ -30,6 +31,7 @@ const passedOn: (keyof ServeOptions)[] = [
   "adminPort",
   "workers",
   "durability",
+  "live",
 ];
 
 /** Rates and percentiles are of so many seconds: calm, and still of the moment. */
@@ -141,12 +143,12 @@ class Demo {
     const head = styled("Milepost is running", "bold");
     const what = `${count(drivers)} drivers of Bengaluru send to it, the log is in ${dataDir}`;
     const urls =
-      `  the map    ${styled(`http://127.0.0.1:${ports.http}/`, "bold")}\n` +
+      `  the map    ${ports.http === null ? "off" : styled(`http://127.0.0.1:${ports.http}/`, "bold")}\n` +
       `  devices    mqtt://127.0.0.1:${ports.mqtt}   ws://127.0.0.1:${ports.device}/v1/ingest   ` +
       `http://127.0.0.1:${ports.device}\n` +
       `  readers    Kafka at 127.0.0.1:${ports.kafka}\n` +
       `  operators  http://127.0.0.1:${ports.admin}/metrics   …/livez   …/readyz\n`;
-    const lines = recipes(ports, dataDir).map(
+    const lines = recipes(ports, dataDir, nodeToType()).map(
       ({ title, command }) => `  ${styled(title, "bold")}\n    ${command}\n`,
     );
     return `\n${head}: ${what}\n\n${urls}\n${lines.join("")}\n  Ctrl-C stops everything.\n\n`;
@@ -190,6 +192,12 @@ class Demo {
   #signalAll(signal: NodeJS.Signals): void {
     for (const companion of this.#companions) companion.signal(signal);
   }
+}
+
+/** How a user runs this Node: by its path when the launcher fetched it. */
+function nodeToType(): string {
+  const fetched = process.execPath.includes(`${sep}.runtime${sep}`);
+  return fetched ? relative(process.cwd(), process.execPath) : "node";
 }
 
 /** The fleet's report in words. */

@@ -70,6 +70,15 @@ test("runs for a while, shows lines, sums up", async () => {
   expect(streets, "the map shows where they drive").toEqual(new City("blr").geoJson());
 });
 
+test("--live off: no map, and nothing to copy that would need it", async () => {
+  const args = [...small, "--live", "off", "--seconds", "2"];
+  const { code, stdout, stderr } = await milepost(args, { cwd });
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toMatch(/the map +off/);
+  expect(stdout).toContain("/v1/ingest?driver=me");
+  expect(stdout).not.toMatch(/null|v1\/stream|near=/);
+});
+
 test.skipIf(process.platform !== "linux")("Ctrl-C stops everything, in order", async () => {
   const demo = await startDemo();
   const children = childrenOf(demo.child.pid!);
