@@ -17,7 +17,7 @@ import { mkdir, open, rename, rm, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crcOf } from "../batch/header.ts";
 import type { DriverIndex } from "./driver-index.ts";
-import { type DriverTable, NO_ROW, STALE } from "./drivers.ts";
+import { type DriverTable, ENTRY_BYTES_MAX, NO_ROW, STALE } from "./drivers.ts";
 import type { TrackedTo, Tracker } from "./tracker.ts";
 
 const MAGIC = 0x4d50_4c01;
@@ -27,8 +27,6 @@ const COUNT_BYTES = 4;
 /** A slice holds up a loop turn for less than a millisecond. */
 const SLICE_ROWS = 4096;
 const SLICE_BYTES = 512 * 1024;
-/** The longest entry: an id of 128 B and what `restBytes` can count. */
-const ENTRY_BYTES_MAX = 64 * 1024 + 256;
 /** Of the time, writing takes a tenth at the most. */
 const REST_AFTER = 9;
 

@@ -15,6 +15,8 @@ import type { LivePing } from "./live-ping.ts";
 
 export const NO_ROW = -1;
 const ROWS_MIN = 1024;
+/** The longest entry that `idBytes` and `restBytes` can count. */
+export const ENTRY_BYTES_MAX = 0xff + 0xffff;
 
 /** Bits of `flags`. */
 export const STALE = 1;

@@ -7,8 +7,7 @@
  */
 import { copyBytes } from "../lib/copy-bytes.ts";
 import { writeDecimal, writeInteger } from "../lib/write-number.ts";
-import { type DriverTable, STALE } from "../live/drivers.ts";
-import { limits } from "../model/limits.ts";
+import { type DriverTable, ENTRY_BYTES_MAX, STALE } from "../live/drivers.ts";
 
 const text = (s: string): Buffer => Buffer.from(s);
 const FEATURE = text('{"type":"Feature","id":');
@@ -30,8 +29,11 @@ const COMMA = 0x2c;
 
 export class FeatureWriter {
   readonly #drivers: DriverTable;
-  /** A driver's id, and behind it what its ping says besides numbers. */
-  readonly #entry = Buffer.allocUnsafeSlow(limits.driverIdBytesMax + limits.pingBytesMax);
+  /**
+   * A driver's id, and behind it what its ping says besides numbers. A ping of `pingBytesMax` as
+   * its producer wrote it may be longer as we write it (9e15 has sixteen digits).
+   */
+  readonly #entry = Buffer.allocUnsafeSlow(ENTRY_BYTES_MAX);
   #bytes: Buffer = Buffer.allocUnsafeSlow(BYTES_MIN);
   #at = 0;
   #features = 0;
