@@ -343,6 +343,7 @@ async function begin(): Promise<void> {
   if (ping === null) return;
   select(ping);
   if (start.view === null) canvas.flyTo(ping.lon, ping.lat, panel.covered);
+  else canvas.bringIntoView(ping.lon, ping.lat, panel.covered);
 }
 
 void begin();

@@ -24,7 +24,7 @@ export class Panel {
     this.#root.hidden = false;
     setText("driver-id", id);
     element("driver-id").title = id;
-    element("profile").hidden = true;
+    element("profile").style.visibility = "hidden"; // keeps its room: the panel does not jump
     setText("distance", "–");
   }
 
@@ -74,8 +74,8 @@ export class Panel {
     setText("distance-label", label);
     setText("distance", `${(trail.metres() / 1000).toFixed(1)} km`);
     const speeds = trail.speeds(Math.min(PARTS, fixes.length - 1));
-    element("profile").hidden = speeds.length < 8;
     if (speeds.length < 8) return;
+    element("profile").style.visibility = "visible";
     setText("profile-from", `${duration(spanMs)} ago`);
     const top = Math.max(8, ...speeds.map((speed) => speed ?? 0));
     const across = WIDTH / (speeds.length - 1);
