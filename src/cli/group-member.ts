@@ -1,7 +1,8 @@
 /** One member of a consumer group: which partitions it has, and how far it has come in them. */
 import { Consumer, type BaseOptions } from "@platformatic/kafka";
+import { isTemporary, reasonOf, wantsRejoin } from "../sinks/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
-import { isTemporary, patienceMs, reasonOf, retryMs, wantsRejoin } from "./kafka-client.ts";
+import { patienceMs, retryMs } from "./kafka-client.ts";
 
 /** A member that was killed is missed after so long. */
 const sessionMs = 10_000;

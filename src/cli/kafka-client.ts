@@ -1,5 +1,6 @@
 /** What the commands that speak to a Kafka port share: how they connect, and what errors mean. */
-import { findErrorBy, GenericError, type Base, type BaseOptions } from "@platformatic/kafka";
+import { GenericError, type Base, type BaseOptions } from "@platformatic/kafka";
+import { innermost, isTemporary, isUnreachable, reasonOf } from "../sinks/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
 import { defaultKafkaServer, parseServer } from "./server-address.ts";
 
@@ -23,34 +24,8 @@ export function clientOptions(server: string): BaseOptions {
 
 /** Kafka's code of the error, or of one inside it; null when the trouble is another. */
 export function kafkaErrorCode(error: unknown): number | null {
-  const inner = leaf(error) as { apiCode?: number };
+  const inner = innermost(error) as { apiCode?: number };
   return inner.apiCode ?? null;
-}
-
-/** No answer came: nobody listens, the connection broke, or it took too long. */
-export function isUnreachable(error: unknown): boolean {
-  return findErrorBy(error as Error, "code", "PLT_KFK_NETWORK") !== null;
-}
-
-/** Trying again may help. */
-export function isTemporary(error: unknown): boolean {
-  if (!GenericError.isGenericError(error as Error)) return false;
-  return findErrorBy(error as Error, "canRetry", false) === null;
-}
-
-/** The group goes on when this member joins again. */
-export function wantsRejoin(error: unknown): boolean {
-  return findErrorBy(error as Error, "needsRejoin", true) !== null;
-}
-
-/** In a few words: the error at the bottom, without the frames around it. */
-export function reasonOf(error: unknown): string {
-  const inner = leaf(error) as { apiId?: string; serverErrorMessage?: string };
-  const cause = (inner as Error).cause as NodeJS.ErrnoException | undefined;
-  if (inner.apiId !== undefined) {
-    return inner.serverErrorMessage || `${(inner as Error).message} (${inner.apiId})`;
-  }
-  return cause?.code ?? (inner as Error).message;
 }
 
 export function unreachable(server: string, error: unknown): CommandFailure {
@@ -59,12 +34,6 @@ export function unreachable(server: string, error: unknown): CommandFailure {
     `no gateway answers at ${host}:${port} (${reasonOf(error)}); ` +
       "start one with `milepost serve`, or name its Kafka port with --server HOST:PORT",
   );
-}
-
-function leaf(error: unknown): unknown {
-  let inner = error;
-  while (inner instanceof AggregateError && inner.errors.length > 0) inner = inner.errors.at(-1);
-  return inner;
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Reads a topic's partitions, one answer ahead of who takes them. */
 import { ListOffsetTimestamps, type Consumer, type fetchV17 } from "@platformatic/kafka";
+import { isTemporary, isUnreachable, reasonOf } from "../sinks/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
-import { isTemporary, isUnreachable, patienceMs, reasonOf, retryMs } from "./kafka-client.ts";
+import { patienceMs, retryMs } from "./kafka-client.ts";
 
 type FetchResponse = fetchV17.FetchResponse;
 type FetchedPartition = FetchResponse["responses"][number]["partitions"][number];

@@ -1,7 +1,7 @@
 /**
- * H3 cells as record keys. A cell costs 0.65 us to find and a driver stays in one for minutes, so
- * the last one is kept with a circle around the point it was found for: a point inside the circle
- * is in the same cell.
+ * H3 cells, as record keys and otherwise. A cell costs 0.65 us to find and a driver stays in one
+ * for a while, so the last one is kept with a circle around the point it was found for: a point
+ * inside the circle is in the same cell, and so is one on the inner side of all of its sides.
  */
 import { cellToBoundary, latLngToCell } from "h3-js";
 
@@ -20,8 +20,8 @@ export type CellForm = "hex" | "int64";
 
 type Cell = {
   key: Uint8Array;
-  /** Unit normals of the great circles its sides lie on. */
-  sides: Vector[];
+  /** Unit normals of the great circles its sides lie on, three numbers each, pointing inwards. */
+  sides: Float64Array;
 };
 
 /**
@@ -33,7 +33,7 @@ export class CellCache {
   readonly #mask: number;
   /** Per row: latitude, longitude, reach in degrees. */
   readonly #circles: Float64Array;
-  readonly #keys: Uint8Array[] = [];
+  readonly #rows: (Cell | undefined)[];
   readonly #form: CellForm;
   readonly #cellsMax: number;
   #cells = new Map<string, Cell>();
@@ -50,6 +50,7 @@ export class CellCache {
     this.#cellsMax = cellsMax;
     this.#mask = rows - 1;
     this.#circles = new Float64Array(rows * 3);
+    this.#rows = Array.from({ length: rows });
   }
 
   /**
@@ -61,12 +62,18 @@ export class CellCache {
     const circles = this.#circles;
     const at = row * 3;
     const away = Math.abs(lat - circles[at]) + Math.abs(lon - circles[at + 1]);
-    if (away < circles[at + 2]) return this.#keys[row];
-    const cell = this.#find(latLngToCell(lat, lon, this.resolution));
+    let cell = this.#rows[row];
+    if (cell !== undefined && away < circles[at + 2]) return cell.key;
+    // out of the circle is mostly still in the cell, which costs less to see than to find
+    let depth = cell === undefined ? 0 : depthIn(cell.sides, lat, lon);
+    if (cell === undefined || depth < MARGIN) {
+      cell = this.#find(latLngToCell(lat, lon, this.resolution));
+      depth = depthIn(cell.sides, lat, lon);
+      this.#rows[row] = cell;
+    }
     circles[at] = lat;
     circles[at + 1] = lon;
-    circles[at + 2] = reachDegrees(cell.sides, lat, lon);
-    this.#keys[row] = cell.key;
+    circles[at + 2] = Math.max(0, depth - MARGIN) / RADIANS;
     return cell.key;
   }
 
@@ -86,23 +93,32 @@ export class CellCache {
 }
 
 /** The sides of a cell are arcs of great circles: H3 is gnomonic on each face. */
-function sidesOf(index: string): Vector[] {
+function sidesOf(index: string): Float64Array {
   const corners = cellToBoundary(index).map(([lat, lon]) => unit(lat, lon));
-  const sides: Vector[] = [];
+  const [mx, my, mz] = corners.reduce(([x, y, z], [a, b, c]) => [x + a, y + b, z + c]);
+  const sides: number[] = [];
   for (const [i, a] of corners.entries()) {
     const [x, y, z] = cross(a, corners[(i + 1) % corners.length]);
-    const length = Math.hypot(x, y, z);
-    if (length > 0) sides.push([x / length, y / length, z / length]);
+    const length = Math.sign(x * mx + y * my + z * mz) * Math.hypot(x, y, z);
+    if (length !== 0) sides.push(x / length, y / length, z / length);
   }
-  return sides;
+  return Float64Array.from(sides);
 }
 
-/** How far a point may move without crossing a side: the least distance to one of their circles. */
-function reachDegrees(sides: Vector[], lat: number, lon: number): number {
-  const [x, y, z] = unit(lat, lon);
-  let sine = 1;
-  for (const [nx, ny, nz] of sides) sine = Math.min(sine, Math.abs(nx * x + ny * y + nz * z));
-  return Math.max(0, Math.asin(sine) - MARGIN) / RADIANS;
+/**
+ * How far a point may move without crossing a side, in radians and never more than it is: the sine
+ * of the least distance to one of their circles. Not above 0: the point may be outside.
+ */
+function depthIn(sides: Float64Array, lat: number, lon: number): number {
+  const cosLat = Math.cos(lat * RADIANS);
+  const x = cosLat * Math.cos(lon * RADIANS);
+  const y = cosLat * Math.sin(lon * RADIANS);
+  const z = Math.sin(lat * RADIANS);
+  let depth = 1;
+  for (let i = 0; i < sides.length; i += 3) {
+    depth = Math.min(depth, sides[i] * x + sides[i + 1] * y + sides[i + 2] * z);
+  }
+  return depth;
 }
 
 type Vector = [number, number, number];

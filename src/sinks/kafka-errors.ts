@@ -19,12 +19,17 @@ export function wantsRejoin(error: unknown): boolean {
 
 /** In a few words: the error at the bottom, without the frames around it. */
 export function reasonOf(error: unknown): string {
-  let inner = error;
-  while (inner instanceof AggregateError && inner.errors.length > 0) inner = inner.errors.at(-1);
-  const { apiId, serverErrorMessage, message, cause } = inner as Error & {
+  const { apiId, serverErrorMessage, message, cause } = innermost(error) as Error & {
     apiId?: string;
     serverErrorMessage?: string;
   };
   if (apiId !== undefined) return serverErrorMessage || `${message} (${apiId})`;
   return (cause as NodeJS.ErrnoException | undefined)?.code ?? message;
+}
+
+/** The error at the bottom. */
+export function innermost(error: unknown): unknown {
+  let inner = error;
+  while (inner instanceof AggregateError && inner.errors.length > 0) inner = inner.errors.at(-1);
+  return inner;
 }
