@@ -142,8 +142,9 @@ class Demo {
     const { drivers, dataDir } = this.#flags;
     const head = styled("Milepost is running", "bold");
     const what = `${count(drivers)} drivers of Bengaluru send to it, the log is in ${dataDir}`;
+    const map = ports.http === null ? "off" : styled(`http://127.0.0.1:${ports.http}/`, "bold");
     const urls =
-      `  the map    ${ports.http === null ? "off" : styled(`http://127.0.0.1:${ports.http}/`, "bold")}\n` +
+      `  the map    ${map}\n` +
       `  devices    mqtt://127.0.0.1:${ports.mqtt}   ws://127.0.0.1:${ports.device}/v1/ingest   ` +
       `http://127.0.0.1:${ports.device}\n` +
       `  readers    Kafka at 127.0.0.1:${ports.kafka}\n` +
