@@ -26,8 +26,8 @@ export class Channel {
   row = -1;
   /** Where the pings of its driver are. */
   partition = 0;
-  /** They are elsewhere now: the channel ends with this turn. */
-  hasMoved = false;
+  /** They are elsewhere now, or some were never looked at: the channel ends with this turn. */
+  isBroken = false;
   /** Where its part of the history begins: every publication from this offset on is there. */
   completeFrom = 0;
   /** The last one left at this time, ms; `Infinity` while somebody is there. */

@@ -141,10 +141,19 @@ export class Hub {
     }
     // whoever is told so may subscribe again: not before everybody has heard of this turn
     for (const channel of dirty) {
-      if (channel.hasMoved) this.#end(channel, "topic_changed");
+      if (channel.isBroken) this.#end(channel, "topic_changed");
       else if (channel.drivers > maxDrivers(channel)) this.#end(channel, "too_many_drivers");
     }
     this.onFlushed();
+  }
+
+  /** Pings of a partition were never looked at: whoever follows its drivers begins anew. */
+  passedOver(partition: number): void {
+    for (const channels of [this.#byRow, this.#unseen]) {
+      for (const channel of channels.values()) {
+        if (channel.partition === partition) this.#breakOff(channel);
+      }
+    }
   }
 
   /** Ends every subscription: what was known of the log holds no longer. */
@@ -225,16 +234,19 @@ export class Hub {
 
   #onDriver(row: number, ping: LivePing, partition: number, isLate: boolean): void {
     const channel = this.#byRow.get(row);
-    if (channel === undefined || channel.hasMoved) return;
+    if (channel === undefined || channel.isBroken) return;
     if (channel.partition !== partition) {
       // the topic has more partitions now: offsets of this one say nothing of the one before
-      channel.hasMoved = true;
-      this.#dirty.push(channel);
-      return;
+      return this.#breakOff(channel);
     }
     const { value, valueStart, valueEnd, offset, received } = ping;
     this.#history.add(row, value, valueStart, valueEnd, offset, received, isLate);
     if (channel.subscribers.size > 0) this.#publish(channel, row, ping, isLate, offset + 1);
+  }
+
+  #breakOff(channel: Channel): void {
+    channel.isBroken = true;
+    this.#dirty.push(channel);
   }
 
   #onTrip(row: number, ping: LivePing, isLate: boolean): void {

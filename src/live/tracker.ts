@@ -162,7 +162,9 @@ export class Tracker {
     if (this.#topic !== null && topic?.id !== this.#topic.id) {
       // made anew: its offsets mean something else, positions hold
       this.#partitions = [];
+      this.#topic = topic;
       this.#o.drivers.forgetOffsets();
+      // whoever is told so may subscribe again at once: to the topic that is there now
       this.#o.hub.reset();
     }
     await this.#follow(null);
@@ -211,7 +213,8 @@ export class Tracker {
     const { reader } = this.#o;
     const partitions = this.#partitions;
     const turn = ++this.#turns;
-    if (this.#takeTold()) this.#flush();
+    this.#takeTold();
+    this.#flush();
     const now = performance.now();
     const reads = partitions.flatMap(({ applied, highWatermark, retryAt }, partition) =>
       applied < highWatermark && retryAt <= now
@@ -241,8 +244,8 @@ export class Tracker {
     this.#wake();
   }
 
-  /** What was told where it lies; true when there was something. */
-  #takeTold(): boolean {
+  /** What was told where it lies. */
+  #takeTold(): void {
     let bytes = 0;
     for (const [partition, followed] of this.#partitions.entries()) {
       const { told } = followed;
@@ -257,7 +260,6 @@ export class Tracker {
       }
       told.splice(0, taken);
     }
-    return bytes > 0;
   }
 
   /** True when there was something. */
@@ -268,6 +270,7 @@ export class Tracker {
       // retention was faster
       this.counts.passedOver += found.start - followed.applied;
       followed.applied = found.start;
+      this.#o.hub.passedOver(partition);
       return true;
     }
     if (found.error !== null) return this.#complain(partition, found.error, found.detail);

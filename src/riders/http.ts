@@ -137,8 +137,9 @@ export class RiderHttp {
     const route = this.#routes.get(path);
     if (route !== undefined) return { route, id: "" };
     if (!path.startsWith(DRIVERS)) return null;
-    const isTrack = path.endsWith(TRACK);
-    const id = path.slice(DRIVERS.length, isTrack ? -TRACK.length : undefined);
+    const rest = path.slice(DRIVERS.length);
+    const isTrack = rest.endsWith(TRACK);
+    const id = isTrack ? rest.slice(0, -TRACK.length) : rest;
     if (id === "" || id.includes("/")) return null;
     return { route: isTrack ? this.#track : this.#driver, id };
   }

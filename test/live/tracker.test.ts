@@ -203,6 +203,8 @@ test("what retention took first is counted, and the rest is read", async () => {
     },
   });
   await tracked.caughtUp();
+  const channels = ["driver:d1", "driver:never", "bbox:1,0,3,2"];
+  const followers = channels.map((name) => follow(tracked, name));
   // behind the tracker's back: it is told of nothing, and where it would go on is gone
   const [first] = tracked.tracker.partitions;
   first.applied = 2;
@@ -211,6 +213,10 @@ test("what retention took first is counted, and the rest is read", async () => {
   await tracked.caughtUp();
   expect(tracked.tracker.counts.passedOver).toBe(4);
   expect(tracked.seen("last")).toEqual(at("last", 99));
+  // whoever follows a driver may have missed something: it has to ask
+  const [driver, unseen, box] = followers.map(({ heard }) => heard);
+  expect([driver, unseen]).toEqual([[{ ended: "topic_changed" }], [{ ended: "topic_changed" }]]);
+  expect(box.at(-1)).toEqual({ ...at("last", 99), received: 99 });
 });
 
 test("damage is said once and waited at; other partitions go on", async () => {
