@@ -153,7 +153,7 @@ async function write(database: string, workers: number): Promise<Run> {
 }
 
 function copyOut(database: string, file: string): void {
-  psqlDo(database, `\\copy positions TO '${file}'`);
+  psqlDo(database, `\\copy (SELECT * FROM positions) TO '${file}'`);
   say(`${file}: ${(statSync(file).size / rows).toFixed(0)} bytes a row`);
 }
 

@@ -1,9 +1,17 @@
 /** A PostgreSQL of the test's own: a fresh directory, a free port, and not as root. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Client, type QueryResultRow } from "pg";
 
 const lib = "/usr/lib/postgresql";
@@ -106,6 +114,16 @@ export class PostgresServer {
     } finally {
       await client.end();
     }
+  }
+
+  /** Makes a folder the server's, with one for tables in it. */
+  own(folder: string): void {
+    const { uid, gid } = this.#account;
+    mkdirSync(join(folder, "tables"));
+    if (uid === undefined || gid === undefined) return;
+    // it also has to get there
+    chmodSync(dirname(folder), 0o755);
+    for (const path of [folder, join(folder, "tables")]) chownSync(path, uid, gid);
   }
 
   /** A database of its own for one test. */

@@ -1,8 +1,11 @@
 /** `milepost sink` as a user runs it: gateway, PostgreSQL and workers are real processes. */
+import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { Producer, stringSerializers } from "@platformatic/kafka";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { milepost, RunningCommand } from "../cli/run.ts";
 import { type Gateway, startGateway } from "../harness/gateway.ts";
+import { mountSmall } from "../harness/small-disk.ts";
 import { missing } from "../setup/parts.ts";
 import { PostgresServer } from "./postgres-server.ts";
 import { type Ping, pingOf, receivedMs } from "./slices.ts";
@@ -173,6 +176,32 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     expect(worker.stderr).toMatch(/writing goes on/);
     expect((await worker.end("SIGTERM")).code).toBe(0);
   }, 300_000);
+
+  test("the database's disk is full for a while", async ({ skip }) => {
+    const disk = mountSmall(64);
+    if ("missing" in disk) return skip(disk.missing);
+    const ballast = join(disk.dir, "ballast");
+    try {
+      server.own(disk.dir);
+      await server.query(`CREATE TABLESPACE small LOCATION '${disk.dir}/tables'`);
+      await server.query(`ALTER DATABASE ${database} SET TABLESPACE small`);
+      await produce(1000);
+      const worker = start();
+      await complete();
+      const { bavail, bsize } = statfsSync(disk.dir);
+      writeFileSync(ballast, Buffer.alloc((bavail - 256) * bsize, 1));
+      await produce(20_000);
+      await expect.poll(() => worker.stderr, patiently).toMatch(/No space left.*; trying again/);
+      await produce(1000);
+      rmSync(ballast);
+      await complete();
+      expect((await worker.end("SIGTERM")).code).toBe(0);
+    } finally {
+      await server.query(`ALTER DATABASE ${database} SET TABLESPACE pg_default`);
+      await server.query("DROP TABLESPACE small");
+      disk.unmount();
+    }
+  }, 240_000);
 
   test("the gateway is restarted under it", async () => {
     await produce(2000);
