@@ -9,7 +9,7 @@ import type { Live } from "../live/live.ts";
 import { limits } from "../model/limits.ts";
 import { refuseUnknown } from "./parameters.ts";
 import { boxOf } from "./rest.ts";
-import type { RiderRequest } from "./rider-request.ts";
+import { BadRequest, type RiderRequest } from "./rider-request.ts";
 
 const SQUARES_PER_DEGREE = 100;
 const COLUMNS = 360 * SQUARES_PER_DEGREE;
@@ -31,7 +31,9 @@ export class Density {
   /** `GET /v1/density?bbox=w,s,e,n` */
   send({ exchange, params }: RiderRequest): void {
     refuseUnknown(params, ["bbox"]);
-    const { box } = boxOf(params.get("bbox") ?? "");
+    const bbox = params.get("bbox");
+    if (bbox === undefined) throw new BadRequest("bad_parameter", "bbox must be given");
+    const { box } = boxOf(bbox);
     let squares: [number, number, number][];
     let size = 1;
     // larger squares, until there are not too many

@@ -29,6 +29,13 @@ const SECOND_MS = 1000;
 const COMMENT = ":\n\n";
 /** Of small pieces uWS does not say whether the socket took them; of this it does. */
 const PADDING = `:${" ".repeat(SURE_BYTES)}\n\n`;
+/** What the name of a channel must be, by kind. */
+const forms = new Map([
+  ["driver", "driver:ID"],
+  ["trip", "trip:ID"],
+  ["cell", "cell:H3 of resolution 4 to 9, in lower case"],
+  ["bbox", "bbox:WEST,SOUTH,EAST,NORTH in degrees"],
+]);
 const headers: HeaderFields = [
   ["Content-Type", "text/event-stream"],
   ["Cache-Control", "no-store"],
@@ -67,7 +74,8 @@ export class EventStreams implements SubscriptionServices {
       return exchange.error(404, "unknown_channel", message);
     }
     if (spec === "malformed") {
-      throw new BadRequest("bad_channel", `not a driver, trip, cell or box: ${quoted(name)}`);
+      const form = forms.get(name.slice(0, name.indexOf(":")));
+      throw new BadRequest("bad_channel", `${quoted(name)} is not ${form}`);
     }
     const interval = { min: 0, max: limits.riderIntervalMsMax, default: 0 };
     const options = {

@@ -153,6 +153,15 @@ describe("what is no stream", () => {
     expect([answer.status, answer.body.error.code]).toEqual([status, code]);
   });
 
+  it.each([
+    ["cell:8a60145b7ffffff", "cell:H3 of resolution 4 to 9, in lower case"],
+    ["bbox:77,12,78", "bbox:WEST,SOUTH,EAST,NORTH in degrees"],
+    ["driver:", "driver:ID"],
+  ])("%s: the error says what it should have been", async (channel, form) => {
+    const answer = await get(gateway, `/v1/stream?channel=${channel}`);
+    expect(answer.body.error.message).toBe(`"${channel}" is not ${form}`);
+  });
+
   it("pages of other origins get none", async () => {
     const answer = await get(gateway, "/v1/stream?channel=driver:a", { origin: "https://evil.ex" });
     expect([answer.status, answer.body.error.code]).toEqual([403, "foreign_origin"]);
