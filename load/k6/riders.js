@@ -2,11 +2,12 @@
 //
 //   k6 run load/k6/riders.js                                   100 riders, each follows a driver
 //   k6 run -e MODE=crowd -e RIDERS=500 load/k6/riders.js       all of them follow the same one
-//   k6 run -e MODE=cells -e RIDERS=20 load/k6/riders.js        dispatchers: a cell of the city each
+//   k6 run -e MODE=cells load/k6/riders.js                     20 dispatchers, each looks at a cell
 //
-// RIDERS (100) · DRIVERS (RIDERS, or 1 in a crowd; 200 for cells) · HZ pings a second of each (1) ·
-// SECONDS (10) · URL (ws://127.0.0.1:8080/connection/websocket) ·
-// DEVICES (ws://127.0.0.1:8081/v1/ingest) · P99_MS threshold of the age (250)
+// RIDERS (100; 20 for cells, where each gets the pings of all drivers) · DRIVERS (RIDERS, or 1 in a
+// crowd; 200 for cells) · HZ pings a second of each (1) · SECONDS (10) ·
+// URL (ws://127.0.0.1:8080/connection/websocket) · DEVICES (ws://127.0.0.1:8081/v1/ingest) ·
+// P99_MS threshold of the age (250)
 import { check } from "k6";
 import exec from "k6/execution";
 import { Counter, Trend } from "k6/metrics";
@@ -14,7 +15,7 @@ import { WebSocket } from "k6/websockets";
 import { driverId, openLoop, pingsOf } from "./driver.js";
 
 const mode = __ENV.MODE || "follow";
-const riders = Number(__ENV.RIDERS || 100);
+const riders = Number(__ENV.RIDERS || (mode === "cells" ? 20 : 100));
 const drivers = Number(__ENV.DRIVERS || { crowd: 1, cells: 200 }[mode] || riders);
 const hz = Number(__ENV.HZ || 1);
 const seconds = Number(__ENV.SECONDS || 10);
