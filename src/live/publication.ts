@@ -36,6 +36,16 @@ export type Frame = {
   publications: readonly Publication[];
 };
 
+/** From publication `first` on; `prefix`: what its channel's lines begin with. */
+export function framePart(frame: Frame, first: number, prefix: Uint8Array): Frame {
+  const start = frame.data[2 * first] - prefix.byteLength;
+  return {
+    bytes: frame.bytes.subarray(start),
+    data: frame.data.subarray(2 * first).map((at) => at - start),
+    publications: frame.publications.slice(first),
+  };
+}
+
 const ENCODED_MIN = 256 * 1024;
 /** What stands around a ping's JSON, but for the channel's name. */
 const AROUND_MAX = 160;

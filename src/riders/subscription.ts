@@ -12,7 +12,7 @@ import type { Channel, Subscriber } from "../live/channel.ts";
 import type { ChannelSpec } from "../live/channel-name.ts";
 import type { HistoryEntry } from "../live/history.ts";
 import type { Live } from "../live/live.ts";
-import { LATE, LEFT, type Frame } from "../live/publication.ts";
+import { LATE, LEFT, framePart, type Frame } from "../live/publication.ts";
 import type { StreamPosition } from "../live/recovery.ts";
 import { limits } from "../model/limits.ts";
 import type { Pacer } from "./pacer.ts";
@@ -125,18 +125,11 @@ export class Subscription implements Subscriber {
       if (this.#state === RECOVERING) this.#heard = lastOffset(frame);
       return;
     }
-    if (channel.kind === "driver" && frame.publications[0].offset <= this.#offset) {
-      return this.#repeated(frame);
-    }
-    if (this.#options.interval > 0) return this.#pace(frame);
-    if (this.#hasNoted) return this.note(frame);
-    if (this.#outlet.isSlow) {
-      this.note(frame);
-      if (this.#hasNoted) this.#outlet.due(this);
-      return;
-    }
-    this.#offset = lastOffset(frame);
-    this.#outlet.frame(this, frame);
+    const { publications } = frame;
+    const isFirstKnown = channel.kind === "driver" && publications[0].offset <= this.#offset;
+    if (!isFirstKnown) return this.#publish(frame);
+    const next = publications.findIndex(({ offset }) => offset > this.#offset);
+    if (next > 0) this.#publish(framePart(frame, next, channel.prefix));
   }
 
   ended(): void {
@@ -217,13 +210,17 @@ export class Subscription implements Subscriber {
     pacer.at(this.#calledMs, this);
   }
 
-  /** Some or all of it the reader has already. */
-  #repeated(frame: Frame): void {
-    const offset = this.#offset;
-    if (lastOffset(frame) <= offset) return;
-    this.note(frame);
-    this.#offset = offset;
-    if (this.#hasNoted) this.#outlet.due(this);
+  /** The reader has nothing of it yet. */
+  #publish(frame: Frame): void {
+    if (this.#options.interval > 0) return this.#pace(frame);
+    if (this.#hasNoted) return this.note(frame);
+    if (this.#outlet.isSlow) {
+      this.note(frame);
+      if (this.#hasNoted) this.#outlet.due(this);
+      return;
+    }
+    this.#offset = lastOffset(frame);
+    this.#outlet.frame(this, frame);
   }
 
   /** The newest position of each driver; the reader is live from now on. */
