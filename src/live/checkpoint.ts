@@ -163,12 +163,19 @@ export class Checkpoint {
   #take(block: Buffer, rows: number): void {
     const { drivers, index } = this.#o;
     let at = COUNT_BYTES;
+    if (rows > block.byteLength) throw new Error("damaged");
     const columns = columnsOf(drivers).map((column): Column => {
       const slice = new (column.constructor as new (length: number) => Column)(rows);
       new Uint8Array(slice.buffer).set(block.subarray(at, (at += slice.byteLength)));
       return slice;
     });
     const [lat, lon, ts, received, offset, trip, partition, restBytes, idBytes, flags] = columns;
+    let end = at;
+    for (let i = 0; i < rows; i++) {
+      end += idBytes[i] + restBytes[i];
+      if (!(Math.abs(lat[i]) <= 90 && Math.abs(lon[i]) <= 180)) throw new Error("damaged");
+    }
+    if (end !== block.byteLength) throw new Error("damaged");
     for (let i = 0; i < rows; i++) {
       const start = at;
       const rest = start + idBytes[i];
@@ -266,7 +273,11 @@ class BlockReader {
 }
 
 function parseHead(block: Buffer): TrackedTo {
-  return JSON.parse(block.toString()) as TrackedTo;
+  const head = JSON.parse(block.toString()) as Partial<TrackedTo> | null;
+  const { topicId, applied } = head ?? {};
+  const isHead = typeof topicId === "string" && Array.isArray(applied);
+  if (!isHead || !applied.every(Number.isSafeInteger)) throw new Error("damaged");
+  return { topicId, applied };
 }
 
 /** A file's name is on disk only once its directory is. */

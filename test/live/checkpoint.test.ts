@@ -4,6 +4,8 @@ import { mkdirSync, readFileSync, readdirSync, truncateSync, writeFileSync } fro
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { crcOf } from "../../src/batch/header.ts";
+import { BoxArea } from "../../src/live/area.ts";
 import { Checkpoint } from "../../src/live/checkpoint.ts";
 import { DriverIndex } from "../../src/live/driver-index.ts";
 import { CHANGED, DriverTable } from "../../src/live/drivers.ts";
@@ -171,6 +173,40 @@ test("a file that is damaged, cut off or another is said in a line", async () =>
       expect(id).toBe(`driver-${ts}`);
     }
   }
+});
+
+test("whatever stands in a file whose sums are right, it does no harm", async () => {
+  const path = trackedPath();
+  const saved = checkpointOf(path, to);
+  fill(
+    saved.drivers,
+    Array.from({ length: 20 }, (_, i) => at(`driver-${i}`, i, { note: "x".repeat(i) })),
+  );
+  await saved.checkpoint.save();
+  const good = readFileSync(path);
+  const flips = fc.array(fc.tuple(fc.nat(good.length - 5), fc.nat(255)), {
+    minLength: 1,
+    maxLength: 4,
+  });
+  fc.assert(
+    fc.property(flips, (changes) => {
+      const bytes = Buffer.from(good);
+      for (const [where, value] of changes) bytes[4 + where] = value;
+      for (let start = 4; start + 8 <= bytes.length;) {
+        const end = start + 8 + bytes.readUInt32LE(start);
+        if (end > bytes.length) break;
+        bytes.writeUInt32LE(crcOf(bytes.subarray(start + 8, end)), start + 4);
+        start = end;
+      }
+      writeFileSync(path, bytes);
+      const { checkpoint, lines, index } = checkpointOf(path, null);
+      const head = checkpoint.load();
+      expect(lines.length).toBe(head === null ? 1 : 0);
+      expect(head === null || head.applied.every(Number.isSafeInteger)).toBe(true);
+      index.within(new BoxArea({ west: -180, south: -90, east: 180, north: 90 }), () => true);
+    }),
+    { numRuns: 1000 },
+  );
 });
 
 test("where it cannot be written or read, a line says so, once", async () => {
