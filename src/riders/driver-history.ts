@@ -7,9 +7,6 @@ import { limits } from "../model/limits.ts";
 import type { Told } from "./protocol.ts";
 import { toldOf } from "./subscription.ts";
 
-/** Holds a channel open while its history is read. */
-const nobody: Subscriber = { publish: () => {}, ended: () => {} };
-
 export type HistoryAsked = {
   /** 0: only where the stream is; below 0: all there are. */
   limit: number;
@@ -19,20 +16,23 @@ export type HistoryAsked = {
   reverse: boolean;
 };
 
-/** Null: `since` is of another stream. */
+/** Null: `since` is of another stream, or this one has ended meanwhile. */
 export async function driverHistory(
   live: Live,
   spec: ChannelSpec,
   { limit, since, reverse }: HistoryAsked,
 ): Promise<{ told: Told[]; position: StreamPosition } | null> {
   const { recovery } = live;
-  // never refused: a driver's channel is of one
-  const channel = live.subscribe(spec, nobody);
+  let hasEnded = false;
+  // holds the channel open, and its row with it, while its history is read
+  const reader: Subscriber = { publish: () => {}, ended: () => void (hasEnded = true) };
+  const channel = live.subscribe(spec, reader);
   if (channel === null) return null;
   try {
     const isOther = since !== null && since.epoch !== "" && since.epoch !== epoch();
     if (isOther) return null;
     const entries = limit === 0 ? [] : await recovery.newest(channel, limits.historyMax);
+    if (hasEnded) return null;
     let told = entries.map(toldOf);
     if (since !== null) {
       told = told.filter(({ offset }) => (reverse ? offset < since.offset : offset > since.offset));
@@ -45,7 +45,7 @@ export async function driverHistory(
       position: { ...position, offset: last },
     };
   } finally {
-    live.unsubscribe(channel, nobody);
+    live.unsubscribe(channel, reader);
   }
 
   function epoch(): string {
