@@ -1,5 +1,5 @@
 /** `milepost sink` as a user runs it: gateway, PostgreSQL and workers are real processes. */
-import { rmSync, statfsSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Producer, stringSerializers } from "@platformatic/kafka";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -109,6 +109,11 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     ]);
     expect(await worker.end("SIGTERM")).toMatchObject({ code: 0, stdout: "" });
     expect(worker.stderr).toContain("5 000 rows");
+    const page = readFileSync(new URL("../../docs/sinks.md", import.meta.url), "utf8");
+    const recipe = /```sql\n([^`]*)```/.exec(page)?.[1] as string;
+    expect(await select(recipe.replace("interval '1 hour'", "interval '100 years'"))).toHaveLength(
+      20,
+    );
     await produce(100);
     const stopped = await milepost(["sink", "status", "--json", "--server", kafka()]);
     const [sink] = JSON.parse(stopped.stdout).sinks;
