@@ -162,7 +162,10 @@ class EventStream implements Outlet, Reader {
   ) {
     const subscription = Subscription.open(streams, this, options, spec);
     if (subscription === null) {
-      throw new BadRequest("too_many_drivers", "more drivers there than may be followed");
+      throw new BadRequest(
+        "too_many_drivers",
+        "more drivers are there than may be followed: take less",
+      );
     }
     this.#streams = streams;
     this.#exchange = exchange;
