@@ -2,6 +2,7 @@
  * Which watched areas a point may lie in: a grid of a twentieth of a degree, and in each square the
  * areas that touch it. An area that touches very many is asked about every point.
  */
+import { limits } from "../model/limits.ts";
 import type { Area, Box } from "./area.ts";
 
 const SQUARES_PER_DEGREE = 20;
@@ -16,25 +17,35 @@ export class AreaGrid<T extends Watched> {
   readonly #squares = new Map<number, T[]>();
   readonly wide = new Set<T>();
   size = 0;
+  /** In the lists of all squares. */
+  #entries = 0;
 
-  add(watched: T): void {
-    this.size++;
+  /** False: there is no room for it. */
+  add(watched: T): boolean {
     const squares = squaresOf(watched.area.box);
     if (squares === null) {
+      if (this.wide.size >= limits.wideAreasMax) return false;
       this.wide.add(watched);
-      return;
+      this.size++;
+      return true;
     }
+    if (this.#entries + squares.length > limits.areaSquaresMax) return false;
+    this.#entries += squares.length;
+    this.size++;
     for (const square of squares) {
       const there = this.#squares.get(square);
       if (there === undefined) this.#squares.set(square, [watched]);
       else there.push(watched);
     }
+    return true;
   }
 
   remove(watched: T): void {
     this.size--;
     if (this.wide.delete(watched)) return;
-    for (const square of squaresOf(watched.area.box) ?? []) {
+    const squares = squaresOf(watched.area.box) ?? [];
+    this.#entries -= squares.length;
+    for (const square of squares) {
       const there = this.#squares.get(square) as T[];
       const last = there.pop() as T;
       if (last !== watched) there[there.indexOf(watched)] = last;

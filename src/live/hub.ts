@@ -50,7 +50,7 @@ export class Hub {
     return this.#channels.size - this.#left.size;
   }
 
-  /** `streamOf`: where a driver's pings are. Null: more drivers there than may be. */
+  /** `streamOf`: where a driver's pings are. Null: more drivers there, or channels, than may be. */
   subscribe(
     spec: ChannelSpec,
     subscriber: Subscriber,
@@ -71,9 +71,12 @@ export class Hub {
     if (channel.kind !== "driver") return this.#close(channel);
     channel.leftAt = nowMs;
     this.#left.add(channel);
+    if (this.#left.size <= limits.channelsLeftMax) return;
+    // many at once: finding the first of a set costs as much as was deleted before it
+    let many = Math.ceil(limits.channelsLeftMax / 8);
     for (const oldest of this.#left) {
-      if (this.#left.size <= limits.channelsLeftMax) break;
       this.#close(oldest);
+      if (--many === 0) break;
     }
   }
 
@@ -171,6 +174,7 @@ export class Hub {
   }
 
   #open(spec: ChannelSpec, streamOf: (id: string, row: number) => Stream): Channel | null {
+    if (this.channels >= limits.channelsMax) return null;
     const channel = new Channel(spec);
     if (spec.kind === "driver") {
       channel.row = this.#drivers.findId(spec.id);
@@ -190,8 +194,7 @@ export class Hub {
         if ((this.#drivers.flags[row] & STALE) === 0) channel.drivers++;
         return channel.drivers <= max;
       });
-      if (channel.drivers > max) return null;
-      this.#areas.add(withArea(channel));
+      if (channel.drivers > max || !this.#areas.add(withArea(channel))) return null;
     }
     this.#channels.set(spec.name, channel);
     return channel;

@@ -199,6 +199,11 @@ export const limits = {
   /** Drivers in one box or cell: a snapshot of a megabyte or two, which a phone can still draw. */
   boxDriversMax: 5000,
   cellDriversMax: 20_000,
+  /** Followed by all riders together, some 1 KB each. */
+  channelsMax: 300_000,
+  /** Of the grid, that all boxes and cells touch; and areas so wide that each ping asks them. */
+  areaSquaresMax: 2_000_000,
+  wideAreasMax: 2000,
   /** What riders missed who were away for a moment, of all drivers that are followed. */
   historyBytes: 64 * 1024 * 1024,
   /** A driver's history is kept so long after its last rider has gone, and for so many drivers. */
@@ -273,11 +278,11 @@ export const limits = {
   historyMax: 64,
 
   // --- sinks ---
-  /** One answer, and so at most one transaction: 50 000 rows or so. One more is read ahead. */
-  sinkFetchBytes: 8 * 1024 * 1024,
-  sinkPartitionBytes: 1024 * 1024,
+  /** One answer, and so at most one transaction: 25 000 rows or so. One more is read ahead. */
+  sinkFetchBytes: 4 * 1024 * 1024,
+  sinkPartitionBytes: 512 * 1024,
   /** An answer waits for so much, or so long: rows are in the database a second later. */
-  sinkGatherBytes: 4 * 1024 * 1024,
+  sinkGatherBytes: 2 * 1024 * 1024,
   sinkGatherMs: 1000,
   /** Of one transaction, whatever compression made of the answer. */
   sinkBatchRowsMax: 100_000,

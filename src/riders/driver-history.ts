@@ -16,7 +16,7 @@ export type HistoryAsked = {
   reverse: boolean;
 };
 
-/** Null: `since` is of another stream, or this one has ended meanwhile. */
+/** Null: `since` is of another stream, this one has ended meanwhile, or there are too many. */
 export async function driverHistory(
   live: Live,
   spec: ChannelSpec,

@@ -271,6 +271,30 @@ test("too many drivers in an area: none at first, and no more when they come", (
   expect(fleet.subscribe(name, listener)).not.toBeNull();
 });
 
+test("channels and areas of all riders together are bounded, and room comes back", () => {
+  const fleet = new TestFleet();
+  const listener = new Listener();
+  const fill = (nameOf: (i: number) => string): Channel[] => {
+    const channels: Channel[] = [];
+    for (;;) {
+      const channel = fleet.subscribe(nameOf(channels.length), listener);
+      if (channel === null) return channels;
+      channels.push(channel);
+    }
+  };
+  const wide = fill((i) => `bbox:-90,-80,90,${i / 1000}`);
+  expect(wide.length).toBe(limits.wideAreasMax);
+  const states = fill((i) => `bbox:10,${i / 1000},12.9,${(i / 1000 + 2.9).toFixed(3)}`);
+  expect(states.length).toBeGreaterThan(limits.areaSquaresMax / 4096);
+  expect(states.length).toBeLessThan(limits.areaSquaresMax / 3000);
+  const drivers = fill((i) => `driver:d${i}`);
+  expect(wide.length + states.length + drivers.length).toBe(limits.channelsMax);
+  // those that are there may be followed by others
+  expect(fleet.subscribe(wide[0].name, new Listener())).toBe(wide[0]);
+  for (const channel of [...states, ...drivers]) fleet.hub.unsubscribe(channel, listener, 1);
+  expect(fleet.subscribe("bbox:10,10,12.9,12.9", listener)).not.toBeNull();
+});
+
 test("whoever leaves when it is told the most does not leave twice", () => {
   const fleet = new TestFleet();
   const name = "bbox:0,0,2,2";
