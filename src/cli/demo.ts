@@ -131,11 +131,7 @@ class Demo {
   async #notStarted(gateway: Companion): Promise<number> {
     const code = await gateway.exited;
     const message = `the gateway did not start:${gateway.lastWords}`;
-    const ports = / port .* in use/.test(message)
-      ? "\nanother port: npm start -- --mqtt-port 0 --device-port 0 --http-port 0 --kafka-port 0 " +
-        "--admin-port 0"
-      : "";
-    throw code === 2 ? new UsageError(message) : new CommandFailure(message + ports);
+    throw code === 2 ? new UsageError(message) : new CommandFailure(message + wayOut(message));
   }
 
   #welcome(ports: Ports): string {
@@ -193,6 +189,16 @@ class Demo {
   #signalAll(signal: NodeJS.Signals): void {
     for (const companion of this.#companions) companion.signal(signal);
   }
+}
+
+/** For who has a gateway already: what to start instead. */
+function wayOut(message: string): string {
+  const anyPorts = "--mqtt-port 0 --device-port 0 --http-port 0 --kafka-port 0 --admin-port 0";
+  if (/ port .* in use/.test(message)) return `\nanother port: npm start -- ${anyPorts}`;
+  if (message.includes("the data directory is in use")) {
+    return `\na second one beside it: npm start -- --data-dir ./data2 ${anyPorts}`;
+  }
+  return "";
 }
 
 /** How a user runs this Node: by its path when the launcher fetched it. */
@@ -269,7 +275,8 @@ class View {
   }
 
   #redraw(lines: string[]): void {
-    const width = (process.stdout.columns ?? 80) - 1;
+    // A terminal that does not know its width says 0.
+    const width = (process.stdout.columns || 80) - 1;
     const up = this.#drawn > 0 ? `\u001b[${this.#drawn}A` : "";
     const text = lines.map((row) => `\u001b[2K${row.slice(0, width)}\n`).join("");
     process.stdout.write(`${up}\r${text}`);

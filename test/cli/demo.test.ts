@@ -98,6 +98,16 @@ test.skipIf(process.platform !== "linux")("a gateway that dies ends it with code
   expect(() => process.kill(children.get("devices")!, 0)).toThrow();
 });
 
+test("a second one in the same directory is told how to start beside it", async () => {
+  const demo = await startDemo();
+  const { code, stderr } = await milepost(small, { cwd });
+  demo.child.kill("SIGINT");
+  expect(code).toBe(1);
+  expect(stderr).toContain("the data directory is in use");
+  expect(stderr).toContain("npm start -- --data-dir ./data2 --mqtt-port 0");
+  expect(await demo.ended).toBe(0);
+});
+
 test("a port in use is named", async () => {
   const taken = createServer();
   await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
