@@ -52,6 +52,9 @@ export class CopyEncoder {
   #day = -1;
   readonly #cells = new CellCache(cellResolution, undefined, "int64", limits.sinkCellsMax);
   readonly #own: OwnColumns | null;
+  /** Chunks that were given away since `reuse`, and those that may be written to again. */
+  #out: Buffer[] = [];
+  #free: Buffer[] = [];
   #bytes: Buffer = Buffer.alloc(0);
   #view = new DataView(this.#bytes.buffer);
   #at = 0;
@@ -66,6 +69,8 @@ export class CopyEncoder {
   begin(): void {
     this.days.clear();
     this.#day = -1;
+    // of a COPY that failed: a socket may still hold them
+    this.#out = [];
     this.#next(0);
     this.#append(header);
   }
@@ -92,16 +97,25 @@ export class CopyEncoder {
     return this.#take();
   }
 
+  /** Nobody needs the chunks of before any more. */
+  reuse(): void {
+    this.#free.push(...this.#out);
+    this.#out = [];
+  }
+
   #take(): Buffer {
     const chunk = this.#bytes.subarray(0, this.#at);
-    // the socket may hold on to the old one
+    this.#out.push(this.#bytes);
     this.#next(0);
     return chunk;
   }
 
   #next(kept: number, more = 0): void {
     // a chunk is full when it has reached its size: a row of usual length still fits behind that
-    const bytes = Buffer.allocUnsafeSlow(Math.max(limits.copyChunkBytes + 4096, kept + more));
+    const size = Math.max(limits.copyChunkBytes + 4096, kept + more);
+    const free = this.#free.pop();
+    const fits = free !== undefined && free.byteLength >= size;
+    const bytes = fits ? free : Buffer.allocUnsafeSlow(size);
     this.#bytes.copy(bytes, 0, 0, kept);
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);
@@ -143,7 +157,7 @@ export class CopyEncoder {
     if (row.tripStart < 0) this.#null();
     else this.#text(row.trip, row.tripStart, row.tripEnd);
     const hash = murmur2(row.id, row.idStart, row.idEnd);
-    this.#text(this.#cells.cellOf(hash, row.lat, row.lon), 0, 8);
+    this.#cell(this.#cells.cellOf(hash, row.lat, row.lon));
     if (own === null) this.#json(row.extra, row.extraStart, row.extraEnd);
     else this.#json(own.extra, 0, own.extra.byteLength);
     this.#time(row.received);
@@ -181,9 +195,13 @@ export class CopyEncoder {
     this.#at += 12;
   }
 
-  /** Microseconds: multiples of 1 000, which are exact well beyond 2^53. */
+  /** Microseconds. */
   #time(ms: number): void {
-    this.#int8(Math.floor((ms - epochMs) * 1000));
+    const micros = Math.floor((ms - epochMs) * 1000);
+    if (Number.isSafeInteger(micros)) return this.#int8(micros);
+    this.#view.setInt32(this.#at, 8);
+    this.#view.setBigInt64(this.#at + 4, BigInt(Math.floor(ms) - epochMs) * 1000n);
+    this.#at += 12;
   }
 
   #text(bytes: Uint8Array, start: number, end: number): void {
@@ -191,6 +209,14 @@ export class CopyEncoder {
     this.#view.setInt32(this.#at, length);
     copyBytes(bytes, start, end, this.#bytes, this.#at + 4);
     this.#at += 4 + length;
+  }
+
+  #cell(cell: Uint8Array): void {
+    const bytes = this.#bytes;
+    this.#view.setInt32(this.#at, 8);
+    const at = this.#at + 4;
+    for (let i = 0; i < 8; i++) bytes[at + i] = cell[i];
+    this.#at = at + 8;
   }
 
   #json(members: Uint8Array, start: number, end: number): void {

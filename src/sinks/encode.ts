@@ -22,22 +22,57 @@ export const offsetKey = (slice: { topic: string; partition: number }, offset: n
   `${placeOf(slice)}/${offset}`;
 
 /** Steps through the records of a batch, in order. */
-export function* recordsIn(batch: Slice[]): Generator<[number, RecordCursor]> {
-  const cursor = new RecordCursor();
-  for (const [i, slice] of batch.entries()) {
-    for (const bytes of slice.batches) {
-      if (!hasRecords(bytes)) continue;
-      try {
-        cursor.open(bytes);
-        while (cursor.next()) {
-          if (cursor.offset >= slice.start && cursor.offset < slice.end) yield [i, cursor];
+export class BatchCursor {
+  readonly record = new RecordCursor();
+  /** Which slice the record is of. */
+  at = 0;
+  readonly #slices: Slice[];
+  /** The next of the slice's batches; the one before it is open when `#open`. */
+  #next = 0;
+  #open = false;
+
+  constructor(slices: Slice[]) {
+    this.#slices = slices;
+  }
+
+  next(): boolean {
+    const { record } = this;
+    for (; this.at < this.#slices.length; this.at++, this.#next = 0) {
+      const slice = this.#slices[this.at];
+      while (this.#open || this.#next < slice.batches.length) {
+        if (!this.#open) this.#begin(slice);
+        while (this.#open && this.#step(slice)) {
+          if (record.offset >= slice.start && record.offset < slice.end) return true;
         }
-      } catch (error) {
-        const place = `${placeOf(slice)}: the batch at ${baseOffset(bytes)}`;
-        throw new SinkFailure(`${place} cannot be read: ${(error as Error).message}`);
       }
     }
+    return false;
   }
+
+  #begin(slice: Slice): void {
+    const bytes = slice.batches[this.#next++];
+    if (!hasRecords(bytes)) return;
+    try {
+      this.record.open(bytes);
+      this.#open = true;
+    } catch (error) {
+      throw unreadable(slice, bytes, error);
+    }
+  }
+
+  #step(slice: Slice): boolean {
+    try {
+      this.#open = this.record.next();
+      return this.#open;
+    } catch (error) {
+      throw unreadable(slice, slice.batches[this.#next - 1], error);
+    }
+  }
+}
+
+function unreadable(slice: Slice, bytes: Uint8Array, error: unknown): SinkFailure {
+  const place = `${placeOf(slice)}: the batch at ${baseOffset(bytes)}`;
+  return new SinkFailure(`${place} cannot be read: ${(error as Error).message}`);
 }
 
 /** Fills `encoded` as it goes. */
@@ -49,7 +84,10 @@ export function* encode(
 ): Generator<Buffer> {
   encoder.begin();
   let at = -1;
-  for (const [i, record] of recordsIn(batch)) {
+  const cursor = new BatchCursor(batch);
+  const { record } = cursor;
+  while (cursor.next()) {
+    const i = cursor.at;
     const slice = batch[i];
     if (i !== at) encoder.from(slice.topic, slice.partition);
     at = i;

@@ -53,20 +53,24 @@ export async function openSession(options: {
 
 /** Sends the chunks as they are made, no faster than the server takes them. */
 export async function copyChunks(
-  { client, copy }: Session,
+  { client, copy, encoder }: Session,
   chunks: () => Iterable<Buffer>,
 ): Promise<void> {
   const stream = client.query(copyFrom(copy));
+  const { stream: socket } = client.connection;
   const done = Promise.withResolvers<void>();
   done.promise.catch(() => {});
   stream.on("finish", () => done.resolve());
   stream.on("error", (error) => done.reject(error));
   try {
     for (const chunk of chunks()) {
-      if (stream.write(chunk)) continue;
-      const drained = Promise.withResolvers<void>();
-      stream.once("drain", () => drained.resolve());
-      await Promise.race([drained.promise, done.promise]);
+      if (!stream.write(chunk)) {
+        const drained = Promise.withResolvers<void>();
+        stream.once("drain", () => drained.resolve());
+        await Promise.race([drained.promise, done.promise]);
+      }
+      // with the kernel, all of it
+      if (stream.writableLength === 0 && socket.writableLength === 0) encoder.reuse();
     }
   } catch (error) {
     stream.destroy(error as Error);

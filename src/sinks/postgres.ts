@@ -4,7 +4,14 @@
  * there to the COMMIT, so a worker that stands still holds up nobody.
  */
 import type { Client } from "pg";
-import { encode, type Encoded, type LeftOut, nothingYet, offsetKey, recordsIn } from "./encode.ts";
+import {
+  BatchCursor,
+  encode,
+  type Encoded,
+  type LeftOut,
+  nothingYet,
+  offsetKey,
+} from "./encode.ts";
 import { asFailure, isBadRow, rowReason } from "./pg-errors.ts";
 import { copyChunks, MissingDays, openSession, type Session } from "./pg-session.ts";
 import { Sampler } from "./sampler.ts";
@@ -245,10 +252,9 @@ export class Postgres implements Target {
       const high = await this.#findBad(session, slices, batch, middle, to);
       return low || high;
     }
-    let ordinal = 0;
-    for (const [i, record] of recordsIn(slices)) {
-      if (ordinal++ === from) batch.bad.set(offsetKey(slices[i], record.offset), rowReason(error));
-    }
+    const cursor = new BatchCursor(slices);
+    for (let ordinal = 0; ordinal <= from; ordinal++) cursor.next();
+    batch.bad.set(offsetKey(slices[cursor.at], cursor.record.offset), rowReason(error));
     return true;
   }
 

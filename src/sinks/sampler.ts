@@ -4,7 +4,7 @@
  */
 import type { Client } from "pg";
 import { limits } from "../model/limits.ts";
-import { offsetKey, recordsIn } from "./encode.ts";
+import { BatchCursor, offsetKey } from "./encode.ts";
 import { PingRow } from "./ping-row.ts";
 import type { Slice } from "./target.ts";
 
@@ -30,9 +30,11 @@ export class Sampler {
   async choose(client: Client, slices: Slice[]): Promise<Set<string>> {
     await this.#lookUp(client, slices);
     const kept = new Set<string>();
-    for (const [i, record] of recordsIn(slices)) {
+    const cursor = new BatchCursor(slices);
+    while (cursor.next()) {
+      const { record, at } = cursor;
       if (this.#row.read(record) === null && !this.#isFirst(this.#id(), this.#row.ts)) continue;
-      kept.add(offsetKey(slices[i], record.offset));
+      kept.add(offsetKey(slices[at], record.offset));
     }
     while (this.#drivers.size > limits.sampledDriversMax) {
       this.#drivers.delete(this.#drivers.keys().next().value as string);
@@ -58,8 +60,9 @@ export class Sampler {
 
   async #lookUp(client: Client, slices: Slice[]): Promise<void> {
     const unknown = new Set<string>();
-    for (const [, record] of recordsIn(slices)) {
-      if (this.#row.read(record) !== null) continue;
+    const cursor = new BatchCursor(slices);
+    while (cursor.next()) {
+      if (this.#row.read(cursor.record) !== null) continue;
       const id = this.#id();
       if (!this.#drivers.has(id)) unknown.add(id);
     }

@@ -127,7 +127,8 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
           LEFT JOIN positions p ON k_offset = $2::bigint + n - 1
           WHERE ROW(p.ts, p.id, lat, lon, speed, heading, accuracy, altitude, battery, trip)
           IS DISTINCT FROM ROW(
-            'epoch'::timestamptz + (v->>'ts')::float8 * interval '1 ms', v->>'id',
+            'epoch'::timestamptz + (v->>'ts')::bigint / 1000 * interval '1 s'
+              + (v->>'ts')::bigint % 1000 * interval '1 ms', v->>'id',
             (v->>'lat')::float8, (v->>'lon')::float8, (v->>'speed')::real, (v->>'heading')::real,
             (v->>'accuracy')::real, (v->>'altitude')::real, (v->>'battery')::real, v->>'trip')
           OR coalesce(extra, '{}') IS DISTINCT FROM v - array['id', 'ts', 'lat', 'lon', 'speed',
