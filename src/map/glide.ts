@@ -39,7 +39,7 @@ export function firstSeen(ping: Ping, nowMs: number): Glide {
 /** False when the fix is not newer than what is shown. */
 export function take(glide: Glide, ping: Ping, nowMs: number, smooth: boolean): boolean {
   const last = glide.ping;
-  if (ping.late === true || ping.ts <= last.ts) return false;
+  if (ping.late === true || fixOf(ping) <= fixOf(last)) return false;
   const part = progress(glide, nowMs);
   const far =
     Math.abs(ping.lat - last.lat) > JUMP_DEGREES || Math.abs(ping.lon - last.lon) > JUMP_DEGREES;
@@ -62,6 +62,9 @@ export function take(glide: Glide, ping: Ping, nowMs: number, smooth: boolean): 
   glide.durationMs = glide.everyMs * 1.1;
   return true;
 }
+
+/** As the gateway orders fixes: a clock that was ahead for a moment freezes no marker. */
+const fixOf = ({ ts, received }: Ping): number => Math.min(ts, received);
 
 /** 0 at the start, 1 at the fix. */
 export function progress(glide: Glide, nowMs: number): number {

@@ -24,6 +24,14 @@ it("a marker glides from where it is seen to the new fix, and stops there", () =
   expect(seen[4]).toBe(20.01);
 });
 
+it("a device's clock that was ahead and is set right freezes no marker", () => {
+  const fleet = new Fleet();
+  fleet.put(ping(3_600_000, 20, { received: 1000 }), 0, false);
+  expect(fleet.put(ping(2000, 21, { received: 2000 }), 1000, false)).toBe(true);
+  expect(fleet.placeOf("a", 1000)).toEqual([21, 10]);
+  expect(fleet.put(ping(2000, 21, { received: 2000 }), 1000, false)).toBe(false);
+});
+
 it("never jumps, whenever fixes arrive, and never goes back for a late one", () => {
   const fix = fc.record({ wait: fc.integer({ min: 0, max: 5000 }), late: fc.boolean() });
   fc.assert(
