@@ -68,12 +68,18 @@ export class Live {
 
   /** From now on `subscriber` hears of everything; null: too many drivers there. */
   subscribe(spec: ChannelSpec, subscriber: Subscriber): Channel | null {
-    const { drivers, tracker } = this;
     return this.hub.subscribe(spec, subscriber, (id, row) => {
-      const isKnown = row !== NO_ROW && drivers.offset[row] >= 0;
-      const partition = isKnown ? drivers.partition[row] : this.#partitionOf(id);
-      return { partition, applied: tracker.partitions[partition]?.applied ?? 0 };
+      const partition = this.partitionOf(id, row);
+      return { partition, applied: this.tracker.partitions[partition]?.applied ?? 0 };
     });
+  }
+
+  /** Where a driver's pings are; where they would be when this log has none of it yet. */
+  partitionOf(id: string, row: number): number {
+    const { drivers, tracker } = this;
+    if (row !== NO_ROW && drivers.offset[row] >= 0) return drivers.partition[row];
+    const key = Buffer.from(id);
+    return partitionOf(key, 0, key.byteLength, tracker.topic?.partitions ?? 1);
   }
 
   unsubscribe(channel: Channel, subscriber: Subscriber): void {
@@ -88,11 +94,6 @@ export class Live {
     await this.latest.write();
     clearTimeout(timeout);
     await this.checkpoint.save();
-  }
-
-  #partitionOf(id: string): number {
-    const key = Buffer.from(id);
-    return partitionOf(key, 0, key.byteLength, this.tracker.topic?.partitions ?? 1);
   }
 }
 

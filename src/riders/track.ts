@@ -54,7 +54,7 @@ export class Tracks {
     }
     const row = this.#live.drivers.findId(checkedId(id));
     if (row === NO_ROW) return exchange.error(404, "not_found", "this driver was never seen");
-    const asked = { id, partition: this.#live.drivers.partition[row], from, to };
+    const asked = { id, partition: this.#live.partitionOf(id, row), from, to };
     await this.#counted(exchange, async () => {
       if (exchange.isHead) return exchange.reply(200, "", [["Content-Type", types[format]]]);
       if (format === "ndjson") await this.#lines(exchange, asked);
