@@ -4,7 +4,7 @@
  * again after a crash is known: exactly once, whatever happens between here and there.
  */
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
-import { read, say } from "./service.ts";
+import { ensureTopics, read, say } from "./service.ts";
 
 type Result = { booking: string; test: string; verdict: string };
 
@@ -18,6 +18,7 @@ for (const line of existsSync(file) ? readFileSync(file, "utf8").split("\n") : [
   // the last line may have been cut by a crash
   if (line.endsWith("}")) take(JSON.parse(line));
 }
+await ensureTopics(["lab-results"]);
 say("data", `${seen.size} results in ${file}`);
 
 for await (const { partition, offset, value } of read<Result>("data", "lab-results")) {

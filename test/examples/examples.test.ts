@@ -154,6 +154,16 @@ test("notify: what drivers do is told once, by services that share the work", as
   expect(trips.toSorted()).toEqual(expected.toSorted());
 });
 
+test("a reader may be there before the first result is", async () => {
+  const data = start("data", { RESULTS: join(cwd, "results.ndjson") });
+  const lab = start("lab");
+  const { stdout } = await start("booking", { BOOKINGS: "3" }).outcome;
+  const [last] = stdout.trimEnd().split("\n").at(-1)!.split(" ");
+  await data.until((lines) => lines.some((line) => line.startsWith(`${last} `)));
+  expect((await data.end("SIGINT")).code).toBe(0);
+  expect((await lab.end("SIGINT")).code).toBe(0);
+});
+
 test("booking, lab, data: every booking's result is kept once, through crashes", async () => {
   const RESULTS = join(cwd, "results.ndjson");
   const first = start("booking", { BOOKINGS: "60" });
