@@ -85,7 +85,6 @@ export class TopicReader {
 
   #wake(): void {
     this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
   }
 
   #lookAhead(positions: Map<number, Position>): void {
@@ -97,6 +96,8 @@ export class TopicReader {
   /** Of the reading ahead; null when something changed meanwhile, or it failed for now. */
   async #answer(): Promise<Chunk[] | null> {
     const ahead = this.#ahead;
+    // one of its own: a race leaves its result with the promise that lost, as long as that lives
+    this.#changed = Promise.withResolvers<void>();
     const changed = this.#changed.promise.then(() => null);
     if (ahead === null) return changed;
     try {

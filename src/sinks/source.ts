@@ -46,7 +46,6 @@ export class Source {
   /** Whoever awaits an answer gets null. */
   wake(): void {
     this.#changed.resolve(null);
-    this.#changed = Promise.withResolvers<null>();
   }
 
   async close(): Promise<void> {
@@ -58,6 +57,8 @@ export class Source {
   /** The next records; null when something else is to be looked at. */
   async next(): Promise<Answer | null> {
     const positions = this.#positions;
+    // one of its own: a race leaves its result with the promise that lost, as long as that lives
+    this.#changed = Promise.withResolvers<null>();
     const changed = this.#changed.promise;
     if (positions === null || positions.size === 0) return changed;
     this.#ahead ??= this.#lookAhead(positions);
