@@ -55,9 +55,14 @@ export class Recovery {
 
   /**
    * Everything of a driver's channel behind `since`, oldest first; null when that cannot be had in
-   * full. The channel must be open: what is published meanwhile is in the answer.
+   * full. The channel must be open: what is published meanwhile is in the answer. Not `isWanted`:
+   * nobody waits for it any more, and others do.
    */
-  async missed(channel: Channel, since: StreamPosition): Promise<HistoryEntry[] | null> {
+  async missed(
+    channel: Channel,
+    since: StreamPosition,
+    isWanted: () => boolean = () => true,
+  ): Promise<HistoryEntry[] | null> {
     const { partition } = channel;
     if (since.epoch !== this.epochOf(partition)) return null;
     const from = since.offset;
@@ -67,7 +72,7 @@ export class Recovery {
     if (recent !== null) return recent;
     // what is in the log now, and from the history what is published while that is read
     const to = this.#followed(partition).applied;
-    const read = await this.#readLog(channel, partition, from, to);
+    const read = await this.#readLog(channel, partition, from, to, isWanted);
     if (read === null || since.epoch !== this.epochOf(partition)) return null;
     const rest = this.#recent(channel, to);
     if (rest === null || read.length + rest.length > limits.recoveredMax) return null;
@@ -100,12 +105,15 @@ export class Recovery {
     partition: number,
     from: number,
     to: number,
+    isWanted: () => boolean = () => true,
   ): Promise<HistoryEntry[] | null> {
     const { spec } = channel;
     const until = performance.now() + limits.recoveryMsMax;
     if (spec.kind !== "driver" || !(await this.#turn())) return null;
     try {
-      return await this.#read(Buffer.from(spec.id), channel.row, partition, from, to, until);
+      const key = Buffer.from(spec.id);
+      const goesOn = (): boolean => isWanted() && performance.now() <= until;
+      return await this.#read(key, channel.row, partition, from, to, goesOn);
     } catch (error) {
       // retention was faster, or bytes are damaged: not all of it can be had
       if (error instanceof MilepostError) return null;
@@ -150,12 +158,13 @@ export class Recovery {
     partition: number,
     from: number,
     to: number,
-    until: number,
+    goesOn: () => boolean,
   ): Promise<HistoryEntry[] | null> {
     const entries: ReadEntry[] = [];
     let bytes = 0;
     let next = from;
     while (next < to) {
+      if (!goesOn()) return null;
       const read = await batchesOf(this.#o.reader, TOPIC, partition, key, next, to, READ_BYTES);
       if (read.start > next) return null;
       for (const batch of read.batches) {
@@ -163,7 +172,7 @@ export class Recovery {
         collect(batch, key, next, to, this.#o.now(), entries);
       }
       const isTooMuch = bytes > limits.recoveryBytesMax || entries.length > limits.recoveredMax;
-      if (isTooMuch || performance.now() > until) return null;
+      if (isTooMuch) return null;
       next = Math.max(read.next, next + 1);
     }
     markLate(entries, row < 0 ? Infinity : this.#o.drivers.offset[row]);

@@ -43,8 +43,8 @@ export class Client implements OutboxOwner {
   readonly #subscriptions = new Map<string, Subscription>();
   /** Commands of subscriptions that are recovering, by channel. */
   #recovering: Map<string, number> | null = null;
-  /** Its history commands that are not answered. */
-  #histories = 0;
+  /** Its commands for which the log is read, also those that it has given up meanwhile. */
+  #reads = 0;
   /** Lines that wait, and their size; null: none. */
   #waiting: string[] | null = null;
   #waitingBytes = 0;
@@ -107,8 +107,8 @@ export class Client implements OutboxOwner {
   /** Not by the rider's doing. */
   ended({ channel }: Subscription): void {
     this.#subscriptions.delete(channel.name);
-    if (this.#refuseRecovering(channel.name)) this.#takeWaiting();
-    else this.#outbox.send(unsubscribePush(channel.name));
+    if (this.#refuseRecovering(channel.name)) return;
+    this.#outbox.send(unsubscribePush(channel.name));
   }
 
   /** The kernel took something. */
@@ -151,8 +151,8 @@ export class Client implements OutboxOwner {
   }
 
   #mustWait(): boolean {
-    const reads = this.#histories + (this.#recovering?.size ?? 0);
-    return this.#outbox.unsentBytes > limits.riderAnswerBytesMax || reads >= limits.riderReadsMax;
+    if (this.#reads >= limits.riderReadsMax) return true;
+    return this.#outbox.unsentBytes > limits.riderAnswerBytesMax;
   }
 
   #take(command: Command): void {
@@ -192,14 +192,19 @@ export class Client implements OutboxOwner {
     const subscription = Subscription.open(this.#services, this.#outbox, options, spec);
     if (subscription === null) return this.#refuse(id, "limitExceeded");
     this.#subscriptions.set(name, subscription);
-    let isStarted = false;
-    subscription.begin(since, (start) => {
-      isStarted = true;
+    const recovery = subscription.begin(since, (start) => {
       this.#recovering?.delete(name);
       this.#answer(subscribeReply(id, start));
-      this.#takeWaiting();
     });
-    if (!isStarted) (this.#recovering ??= new Map()).set(name, id);
+    if (recovery === null) return;
+    (this.#recovering ??= new Map()).set(name, id);
+    this.#reads++;
+    void recovery.then(() => this.#readOver());
+  }
+
+  #readOver(): void {
+    this.#reads--;
+    this.#takeWaiting();
   }
 
   #unsubscribe(name: string): void {
@@ -224,12 +229,11 @@ export class Client implements OutboxOwner {
     if (spec === "unknown") return this.#refuse(id, "unknownChannel");
     if (spec === "malformed") return this.#refuse(id, "badRequest");
     if (spec.kind !== "driver") return this.#refuse(id, "notAvailable");
-    this.#histories++;
+    this.#reads++;
     const history = await driverHistory(this.#services.live, spec, asked);
-    this.#histories--;
     if (history === null) this.#refuse(id, "unrecoverable");
     else this.#answer(historyReply(id, history.told, history.position));
-    this.#takeWaiting();
+    this.#readOver();
   }
 
   #refuse(id: number, name: ErrorName): void {

@@ -174,7 +174,7 @@ class EventStream implements Outlet, Reader {
     this.#stream.onChange = () => this.#changed();
     // its client knows that it is connected, however long the log is read
     this.#write(COMMENT);
-    subscription.begin(since, (start) => this.#started(start));
+    void subscription.begin(since, (start) => this.#started(start));
   }
 
   get isOver(): boolean {

@@ -106,12 +106,15 @@ export class Subscription implements Subscriber {
   /**
    * Goes live with the newest, or with what was missed since a position. `started` is called in
    * the turn from which on the outlet is told of everything else; it never is when the
-   * subscription ends before.
+   * subscription ends before. Null: it was; else resolves when the log is read no longer.
    */
-  begin(since: StreamPosition | null, started: (start: Start) => void): void {
-    if (since === null || this.#channel.kind !== "driver") return started(this.#newest(false));
-    if (this.#options.newestOnly) void this.#cached(since, started);
-    else void this.#recover(since, started);
+  begin(since: StreamPosition | null, started: (start: Start) => void): Promise<void> | null {
+    if (since !== null && this.#channel.kind === "driver") {
+      const { newestOnly } = this.#options;
+      return newestOnly ? this.#cached(since, started) : this.#recover(since, started);
+    }
+    started(this.#newest(false));
+    return null;
   }
 
   close(): void {
@@ -267,7 +270,8 @@ export class Subscription implements Subscriber {
     const missed: Told[] = [];
     let { offset } = since;
     do {
-      const entries = await recovery.missed(this.#channel, { epoch: since.epoch, offset });
+      const from = { epoch: since.epoch, offset };
+      const entries = await recovery.missed(this.#channel, from, () => this.#state !== ENDED);
       if (entries === null || this.#state === ENDED) return null;
       for (const entry of entries) missed.push(toldOf(entry));
       offset = missed.at(-1)?.offset ?? offset;

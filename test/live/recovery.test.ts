@@ -32,3 +32,29 @@ test("a batch that nobody can read hides none of the others", async () => {
   const missed = await recovery.missed(channel, { epoch: recovery.epochOf(0), offset: 0 });
   expect(missed?.map(({ offset }) => offset)).toEqual([0, 2]);
 });
+
+test("what nobody waits for any more is not read", async () => {
+  const tracked = await startTracked({ partitions: 1 });
+  const { hub, tracker } = tracked;
+  const reader = new LogReader(tracked.log);
+  onTestFinished(() => reader.close());
+  await tracked.send([at("a", 1)]);
+  await tracked.caughtUp();
+  let finds = 0;
+  const find = reader.find.bind(reader);
+  reader.find = (...asked) => {
+    finds++;
+    return find(...asked);
+  };
+  const nobody: Subscriber = { publish: () => {}, ended: () => {} };
+  const { applied } = tracker.partitions[0];
+  const spec = parseChannel("driver:a") as ChannelSpec;
+  const channel = hub.subscribe(spec, nobody, () => ({ partition: 0, applied })) as Channel;
+  const recovery = new Recovery({ ...tracked, reader, now: () => tracked.clock.now });
+  const since = { epoch: recovery.epochOf(0), offset: 0 };
+  const given = Array.from({ length: 50 }, () => recovery.missed(channel, since, () => false));
+  const wanted = recovery.missed(channel, since);
+  expect((await Promise.all(given)).every((missed) => missed === null)).toBe(true);
+  expect(finds).toBeLessThan(3);
+  expect((await wanted)?.length).toBe(1);
+});

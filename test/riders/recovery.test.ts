@@ -219,6 +219,27 @@ test("left while it recovers: both commands are answered, and nothing is told", 
   raw.socket.close();
 });
 
+test("who begins to recover and leaves, over and over, has to wait for what it began", async () => {
+  const [first, greedy] = [await rawRider(gateway), await rawRider(gateway)];
+  first.send({ id: 2, subscribe: { channel: "driver:r11" } });
+  const { epoch, offset } = (await first.reply(2)).subscribe;
+  const channel = "driver:r11";
+  const ahead = { channel, recover: true, epoch, offset: (offset ?? 0) + 1e9 };
+  first.send({ id: 3, unsubscribe: { channel: "driver:r11" } }, { id: 4, subscribe: ahead });
+  first.send({ id: 5, ping: {} });
+  await first.reply(5);
+  const pairs = Array.from({ length: limits.riderReadsMax }, (_, i) => [
+    { id: 10 + 2 * i, subscribe: ahead },
+    { id: 11 + 2 * i, unsubscribe: { channel: "driver:r11" } },
+  ]);
+  greedy.send(...pairs.flat(), { id: 99, ping: {} });
+  await greedy.reply(99);
+  // that one had begun before
+  expect(first.lines.some(({ id }) => id === 4)).toBe(true);
+  first.socket.close();
+  greedy.socket.close();
+});
+
 test.each([
   ["a restart", "SIGTERM"],
   ["kill -9", "SIGKILL"],
