@@ -53,6 +53,8 @@ export class Density {
       if (!isInBox(box, middle(line, 1) - 90, middle(column, 1) - 180)) continue;
       const larger = Math.floor(line / size) * COLUMNS + Math.floor(column / size);
       sums.set(larger, (sums.get(larger) ?? 0) + count);
+      // larger squares will be asked for
+      if (sums.size > limits.densitySquaresMax) break;
     }
     return [...sums].map(([square, count]) => {
       const column = square % COLUMNS;
