@@ -82,7 +82,8 @@ function repaint(theme: "dark" | "light"): void {
 
 function take(data: Publication): void {
   const nowMs = performance.now();
-  if ("gone" in data) {
+  // a device may send a member of that name, too
+  if (!("lat" in data)) {
     if (data.id !== selection.id) fleet.remove(data.id);
     else if (data.gone === "stale") selection.isStale = true;
     return;
