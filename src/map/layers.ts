@@ -136,8 +136,10 @@ export function trailLayers(lines: Fix[][], head: [number, number], palette: Pal
 export function densityLayer(cells: Cell[], palette: Palette): Layer {
   const most = cells.reduce((max, { count }) => Math.max(max, count), 1);
   const strength = (count: number) => Math.sqrt(count / most);
+  const corners = cells.reduce((sum, { outline }) => sum + outline.length, 0);
   return new deck.PolygonLayer({
-    id: "density",
+    // deck.gl goes on filling polygons that a layer had before, so one of another size is a new one
+    id: `density-${corners}`,
     data: cells,
     getPolygon: (cell: Cell) => cell.outline,
     getFillColor: (cell: Cell) =>

@@ -221,4 +221,29 @@ describe.skipIf(missing("chromium"))("the live map in Chromium", () => {
     await page.waitForFunction(() => milepostMap.inView > 10 && milepostMap.box !== null);
     expect(complaints).toEqual([]);
   });
+
+  test("of finer cells nothing is left after zooming out", async () => {
+    const parked = Array.from({ length: 400 }, (_, i) => {
+      return { id: `parked-${i}`, ts: Date.now(), lat: 20 + (i % 20) / 20, lon: -20 + i / 400 };
+    });
+    const url = `http://127.0.0.1:${gateway.ports.device}/v1/ingest`;
+    expect((await fetch(url, { method: "POST", body: JSON.stringify(parked) })).status).toBe(200);
+    const clip = { x: 380, y: 150, width: 250, height: 250 };
+    const { page } = await openMap(browser, address("#at=8/20.5/-19.5"), still);
+    const settled = async () => {
+      await page.waitForFunction((n) => milepostMap.inView === n, parked.length);
+      const frames = await page.evaluate(() => milepostMap.frames);
+      await page.waitForFunction((before) => milepostMap.frames > before + 5, frames);
+      return await page.screenshot({ clip });
+    };
+    const near = await settled();
+    await page.getByRole("button", { name: "Zoom out" }).click();
+    await page.waitForFunction(() => location.hash.startsWith("#at=7.00/"));
+    const zoomedOut = await settled();
+    await page.reload();
+    await page.waitForFunction(() => "milepostMap" in globalThis);
+    const fresh = await settled();
+    expect(zoomedOut.equals(near)).toBe(false);
+    expect(zoomedOut.equals(fresh), "the same picture as of a fresh page").toBe(true);
+  });
 });
