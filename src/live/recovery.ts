@@ -38,11 +38,13 @@ export class Recovery {
   }
 
   /**
-   * Names a partition of this very log: after a clean start it is the same, and another for a
-   * topic made anew.
+   * Names a partition of this very log: the same after a restart, another for a topic made anew
+   * and after a start that found its end gone.
    */
   epochOf(partition: number): string {
-    return `${partition}.${this.#o.tracker.topic?.id.slice(0, 8) ?? "none"}`;
+    const { topic } = this.#o.tracker;
+    const id = topic?.id.slice(0, 8) ?? "none";
+    return `${partition}.${id}${topic?.losses === undefined ? "" : `.${topic.losses}`}`;
   }
 
   /** The end of a driver's stream, as far as it is known here. */

@@ -10,6 +10,7 @@ import { BufferPool } from "../lib/buffer-pool.ts";
 import type { LogPort } from "../log/client.ts";
 import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
 import type { IndexedTopic, Place } from "../log/protocol.ts";
+import type { TopicInfo } from "../log/types.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import { Fleet, type FleetOptions } from "./fleet.ts";
@@ -26,6 +27,14 @@ export type TrackerOptions = FleetOptions & {
 
 /** Where a checkpoint ends: every ping below `applied` of each partition is in it. */
 export type TrackedTo = { topicId: string; applied: number[] };
+
+/**
+ * Names the offsets of a topic: another for a topic made anew, and after a start that found its end
+ * gone, for then they are given again.
+ */
+export function incarnationOf({ id, losses }: TopicInfo): string {
+  return losses === undefined ? id : `${id}.${losses}`;
+}
 
 /** A partition of `positions` as it is followed. */
 export type Followed = {
@@ -102,7 +111,7 @@ export class Tracker {
   /** Every ping below is in the table; null: there is no such topic. */
   get trackedTo(): TrackedTo | null {
     const applied = this.#partitions.map((p) => p.applied);
-    return this.#topic === null ? null : { topicId: this.#topic.id, applied };
+    return this.#topic === null ? null : { topicId: incarnationOf(this.#topic), applied };
   }
 
   /**
@@ -112,7 +121,9 @@ export class Tracker {
    */
   async start(from: TrackedTo | null): Promise<void> {
     const { log, drivers } = this.#o;
-    if (from === null || log.topic(TOPIC)?.id !== from.topicId) drivers.forgetOffsets();
+    const topic = log.topic(TOPIC);
+    const isSame = topic !== null && incarnationOf(topic) === from?.topicId;
+    if (!isSame) drivers.forgetOffsets();
     await this.#follow(from);
     const ahead: number[] = [];
     for (let row = 0; row < drivers.rows; row++) {
@@ -179,7 +190,7 @@ export class Tracker {
     if (this.#isStopped || this.#topic?.id !== topic.id) return;
     for (const { partition, start, highWatermark } of states) {
       if (this.#partitions[partition] !== undefined) continue;
-      const kept = from?.topicId === topic.id ? from.applied[partition] : undefined;
+      const kept = from?.topicId === incarnationOf(topic) ? from.applied[partition] : undefined;
       const applied = Math.min(highWatermark, Math.max(start, kept ?? start));
       this.#partitions[partition] = {
         applied,

@@ -20,6 +20,8 @@ export type TopicRow = {
   config: Record<string, string>;
   /** Name of its directory under `topics/`. */
   dir: string;
+  /** How often a start found that something of its end was gone; missing: never. */
+  losses?: number;
   /** Number of the next slice's file. */
   nextSeq: number;
   /** Ranges [from, to) that an operator had readers skip: partition, from, to. */

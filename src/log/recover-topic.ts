@@ -18,6 +18,9 @@ export function recoverTopic(
   const topic = new Topic(row, config, on);
   const { slices } = topic;
   const mend = (slice: Slice, cut: Bad[]): void => {
+    // with the manifest's next commit; offsets may be given again for other records
+    row.losses = (row.losses ?? 0) + 1;
+    on.manifest.putTopic(row);
     slices[slices.length - 1] = salvage(topic, slice, cut, { ...on, aside }, report);
   };
   for (const sliceRow of on.manifest.slices.get(row.id) ?? []) {

@@ -73,8 +73,9 @@ export class Topic {
   }
 
   get info(): TopicInfo {
-    const { name, id, partitions, config } = this.row;
-    return { name, id, partitions, config };
+    const { name, id, partitions, config, losses } = this.row;
+    const info = { name, id, partitions, config };
+    return losses === undefined ? info : { ...info, losses };
   }
 
   get open(): Slice {

@@ -9,6 +9,8 @@ export type TopicInfo = {
   /** uuid: another one after the topic was deleted and made anew. */
   id: string;
   partitions: number;
+  /** How often a start found that something of its end was gone; missing: never. */
+  losses?: number;
   /** Only what was set; defaults are not listed. */
   config: TopicConfig;
 };
