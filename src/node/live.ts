@@ -43,6 +43,9 @@ const live = await Live.open({ log, reader, dataDir, staleMs, registry, report, 
 const services = { live, reader, registry, report, allowOrigin };
 const riders = await startRiders({ ...services, host, port, dataDir });
 
+// after a fault too: uWebSockets.js aborts the process when its thread ends with sockets open
+process.on("exit", () => riders.close());
+
 parent.on("message", (m: ToLive) => {
   if ("metrics" in m) tell({ metrics: m.metrics, snapshot: registry.snapshot() });
   else if ("drain" in m) void riders.drain().then(() => tell({ drained: true }));

@@ -47,22 +47,49 @@ const INGEST_YOUNG_MB = 64;
 /** After a thread has failed, the others close their sockets within this. */
 const FAILED_CLOSE_MS = 300;
 
+/** Ports to listen on; `http` is null when nobody does. */
+type Asked = { mqtt: number; device: number; http: number | null; kafka: number; admin: number };
+
 export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const lock = await lockDirectory(options.dataDir);
-  const mqttPort = await probePort("mqtt", options.host, options.mqttPort);
-  const devicePort = await probePort("device", options.host, options.devicePort);
-  const kafkaPort = await probePort("kafka", options.host, options.kafkaPort);
-  const httpPort = options.live ? await probePort("http", options.host, options.httpPort) : null;
-  const adminPort = await probePort("admin", options.adminHost, options.adminPort);
+  const asked = await probePorts(options);
+  /** All but the log thread. */
+  const threads: Worker[] = [];
+  try {
+    return await startThreads(options, asked, lock, threads);
+  } catch (error) {
+    for (const thread of threads) thread.postMessage({ close: true } satisfies ToIngest);
+    await sleep(FAILED_CLOSE_MS);
+    throw error;
+  }
+}
 
+/** A port of 0 is chosen where it is bound, so that nobody takes it between; workers share one. */
+async function probePorts(options: ServeOptions): Promise<Asked> {
+  const { host, adminHost, workers } = options;
+  const free = (what: string, on: string, port: number, isShared = false): Promise<number> =>
+    port === 0 && !isShared ? Promise.resolve(0) : probePort(what, on, port);
+  return {
+    mqtt: await free("mqtt", host, options.mqttPort, workers > 1),
+    device: await free("device", host, options.devicePort, workers > 1),
+    kafka: await free("kafka", host, options.kafkaPort),
+    http: options.live ? await free("http", host, options.httpPort) : null,
+    admin: await free("admin", adminHost, options.adminPort),
+  };
+}
+
+async function startThreads(
+  options: ServeOptions,
+  asked: Asked,
+  lock: { release(): void },
+  threads: Worker[],
+): Promise<RunningNode> {
   const report = (line: string): void => {
     process.stderr.write(`milepost: ${line}\n`);
   };
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => (exit = resolve));
   let stopping = false;
-  /** All but the log thread. */
-  const threads: Worker[] = [];
   // uWebSockets.js aborts a process that ends with its sockets open: they are closed first
   const fail = (): void => {
     for (const thread of threads) thread.postMessage({ close: true } satisfies ToIngest);
@@ -98,34 +125,32 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
     },
   });
   const claims = new ClaimRegistry((clientId) => broker.hasSession(clientId));
+  let { mqtt, device, http } = asked;
   for (let i = 0; i < options.workers; i++) {
-    const { worker, ready } = startIngest(i, options, mqttPort, devicePort, {
-      logThread,
-      broker,
-      claims,
-    });
+    const to = { logThread, broker, claims };
+    const { worker, ready } = startIngest(i, options, mqtt, device, to);
     threads.push(watch(`ingest-${i}`, worker));
-    await Promise.race([ready, threadFailed(exited)]);
+    ({ mqtt, device } = await Promise.race([ready, threadFailed(exited)]));
   }
 
-  const kafka = startKafka(options, kafkaPort, logThread, report);
+  const kafka = startKafka(options, asked.kafka, logThread, report);
   threads.push(watch("kafka", kafka.worker));
-  await Promise.race([kafka.ready, threadFailed(exited)]);
+  const kafkaPort = await Promise.race([kafka.ready, threadFailed(exited)]);
 
-  if (httpPort !== null) {
-    const live = startLive(options, httpPort, logThread, report);
+  if (http !== null) {
+    const live = startLive(options, http, logThread, report);
     threads.push(watch("live", live.worker));
-    await Promise.race([live.ready, threadFailed(exited)]);
+    http = await Promise.race([live.ready, threadFailed(exited)]);
   }
   const groups = new GroupsPort(kafka.worker);
   const backend = new NodeBackend(log, broker, groups, () => snapshots(registry, threads), report);
-  const admin = await startAdmin({ host: options.adminHost, port: adminPort }, backend);
+  const admin = await startAdmin({ host: options.adminHost, port: asked.admin }, backend);
 
   const ready: Ready = {
     node: NODE,
-    mqtt: mqttPort,
-    device: devicePort,
-    http: httpPort,
+    mqtt,
+    device,
+    http,
     kafka: kafkaPort,
     admin: admin.port,
     cluster: null,
@@ -199,7 +224,7 @@ function startIngest(
   mqttPort: number,
   devicePort: number,
   to: { logThread: Worker; broker: Broker; claims: ClaimRegistry },
-): { worker: Worker; ready: Promise<void> } {
+): { worker: Worker; ready: Promise<{ mqtt: number; device: number }> } {
   const producer = new MessageChannel();
   const broker = new MessageChannel();
   const claims = new MessageChannel();
@@ -226,8 +251,8 @@ function startIngest(
     resourceLimits: { maxYoungGenerationSizeMb: INGEST_YOUNG_MB },
     name: `ingest-${worker}`,
   });
-  const ready = new Promise<void>((resolve) => {
-    thread.on("message", (m: FromIngest) => "ready" in m && resolve());
+  const ready = new Promise<{ mqtt: number; device: number }>((resolve) => {
+    thread.on("message", (m: FromIngest) => "ready" in m && resolve(m.ready));
   });
   return { worker: thread, ready };
 }
@@ -237,7 +262,7 @@ function startKafka(
   port: number,
   logThread: Worker,
   report: (line: string) => void,
-): { worker: Worker; ready: Promise<void> } {
+): { worker: Worker; ready: Promise<number> } {
   const log = clientPort(logThread);
   const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, dataDir, log };
   const worker = new Worker(new URL("./kafka.ts", import.meta.url), {
@@ -253,7 +278,7 @@ function startLive(
   port: number,
   logThread: Worker,
   report: (line: string) => void,
-): { worker: Worker; ready: Promise<void> } {
+): { worker: Worker; ready: Promise<number> } {
   const log = clientPort(logThread);
   const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, log };
   const worker = new Worker(new URL("./live.ts", import.meta.url), {
@@ -264,12 +289,12 @@ function startLive(
   return { worker, ready: reporting(worker, report) };
 }
 
-/** Hands on a thread's lines; resolves when it is ready. */
-function reporting(worker: Worker, report: (line: string) => void): Promise<void> {
+/** Hands on a thread's lines; resolves with its port when it is ready. */
+function reporting(worker: Worker, report: (line: string) => void): Promise<number> {
   return new Promise((resolve) => {
     worker.on("message", (m: FromKafka | FromLive) => {
       if ("line" in m) report(m.line);
-      if ("ready" in m) resolve();
+      if ("ready" in m) resolve(m.ready.port);
     });
   });
 }

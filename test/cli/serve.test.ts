@@ -124,7 +124,7 @@ test("a second gateway on the same directory exits 1 and names the first one's p
   );
 });
 
-test.each(["mqtt", "device", "kafka", "admin"])(
+test.each(["mqtt", "device", "http", "kafka", "admin"])(
   "a %s port in use: exit 1 naming it",
   async (name) => {
     const other = createServer();
