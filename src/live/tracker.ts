@@ -8,7 +8,7 @@ import { baseOffset, batchBytes, isControl, lastOffsetDelta } from "../batch/hea
 import { RecordCursor } from "../batch/records.ts";
 import { BufferPool } from "../lib/buffer-pool.ts";
 import type { LogPort } from "../log/client.ts";
-import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
+import { type Found, type LogReader, nextOffset, ReadTurn } from "../log/reader.ts";
 import type { IndexedTopic, Place } from "../log/protocol.ts";
 import type { TopicInfo } from "../log/types.ts";
 import { limits } from "../model/limits.ts";
@@ -257,6 +257,7 @@ export class Tracker {
 
   /** What was told where it lies. */
   #takeTold(): void {
+    const turn = new ReadTurn();
     let bytes = 0;
     for (const [partition, followed] of this.#partitions.entries()) {
       const { told } = followed;
@@ -267,14 +268,14 @@ export class Tracker {
         taken++;
         if (offset < followed.applied) continue;
         const found = this.#o.reader.told(located);
-        if (found !== null && this.#take(partition, found)) bytes += found.bytes;
+        if (found !== null && this.#take(partition, found, turn)) bytes += found.bytes;
       }
       told.splice(0, taken);
     }
   }
 
   /** True when there was something. */
-  #take(partition: number, found: Found): boolean {
+  #take(partition: number, found: Found, turn?: ReadTurn): boolean {
     const followed = this.#partitions[partition];
     followed.highWatermark = Math.max(followed.highWatermark, found.highWatermark);
     if (found.start > followed.applied) {
@@ -286,7 +287,7 @@ export class Tracker {
     }
     if (found.error !== null) return this.#complain(partition, found.error, found.detail);
     if (found.bytes === 0) return false;
-    const bytes = this.#o.reader.take(found, this.#buffers);
+    const bytes = this.#o.reader.take(found, this.#buffers, turn);
     if (bytes === null) return this.#complain(partition, "damaged", `at ${followed.applied}`);
     if (bytes.byteLength === 0) return false;
     const after = bytes.byteLength === found.bytes ? nextOffset(found) : -1;

@@ -29,6 +29,8 @@ test("who asks is told where each commit lies, and reads it without asking", asy
     },
     true,
   );
+  // it listens on a port of its own
+  await other.call("describe", "t");
   for (let i = 0; i < 20; i++) {
     await log.append("t", [{ key: null, value: Buffer.from(`v${i}`), partition: i % 2 }]);
   }
