@@ -64,17 +64,17 @@ export async function startNode(options: ServeOptions): Promise<RunningNode> {
   }
 }
 
-/** A port of 0 is chosen where it is bound, so that nobody takes it between; workers share one. */
+/** Of ports that are named, whether they can be had, before anything is started. */
 async function probePorts(options: ServeOptions): Promise<Asked> {
-  const { host, adminHost, workers } = options;
-  const free = (what: string, on: string, port: number, isShared = false): Promise<number> =>
-    port === 0 && !isShared ? Promise.resolve(0) : probePort(what, on, port);
+  const { host, adminHost } = options;
+  const named = (what: string, on: string, port: number): Promise<number> =>
+    port === 0 ? Promise.resolve(0) : probePort(what, on, port);
   return {
-    mqtt: await free("mqtt", host, options.mqttPort, workers > 1),
-    device: await free("device", host, options.devicePort, workers > 1),
-    kafka: await free("kafka", host, options.kafkaPort),
-    http: options.live ? await free("http", host, options.httpPort) : null,
-    admin: await free("admin", adminHost, options.adminPort),
+    mqtt: await named("mqtt", host, options.mqttPort),
+    device: await named("device", host, options.devicePort),
+    kafka: await named("kafka", host, options.kafkaPort),
+    http: options.live ? await named("http", host, options.httpPort) : null,
+    admin: await named("admin", adminHost, options.adminPort),
   };
 }
 
@@ -126,6 +126,10 @@ async function startThreads(
   });
   const claims = new ClaimRegistry((clientId) => broker.hasSession(clientId));
   let { mqtt, device, http } = asked;
+  // a port of 0 is chosen where it is bound, so that nobody takes it between; but workers share
+  // theirs, and one that uWS chooses cannot be bound again soon
+  if (mqtt === 0 && options.workers > 1) mqtt = await probePort("mqtt", options.host, 0);
+  if (device === 0) device = await probePort("device", options.host, 0);
   for (let i = 0; i < options.workers; i++) {
     const to = { logThread, broker, claims };
     const { worker, ready } = startIngest(i, options, mqtt, device, to);
@@ -138,6 +142,7 @@ async function startThreads(
   const kafkaPort = await Promise.race([kafka.ready, threadFailed(exited)]);
 
   if (http !== null) {
+    if (http === 0) http = await probePort("http", options.host, 0);
     const live = startLive(options, http, logThread, report);
     threads.push(watch("live", live.worker));
     http = await Promise.race([live.ready, threadFailed(exited)]);
