@@ -3,10 +3,9 @@
  * carries one driver: the table begins with one row, and grows for a gateway's many. Drivers are
  * told apart by 64 bits of hash, so that no key is copied or made a string.
  */
-const METRES_PER_DEGREE = 111_195.08;
-const EARTH_RADIUS_METRES = 6_371_008.8;
+import { METRES_PER_DEGREE, metresOf, RADIANS } from "../lib/earth.ts";
+
 const METRES_PER_SECOND_MAX = 300 / 3.6;
-const RADIANS = Math.PI / 180;
 
 /** 128 KiB for a connection that carries a whole fleet; drivers beyond take each other's place. */
 const ROWS_MAX = 4096;
@@ -120,10 +119,9 @@ export class DriverMemory {
   }
 }
 
-/** Haversine, on a sphere of the earth's mean radius. */
 export function metresBetween(latA: number, lonA: number, latB: number, lonB: number): number {
   const sinLat = Math.sin(((latB - latA) * RADIANS) / 2);
   const sinLon = Math.sin(((lonB - lonA) * RADIANS) / 2);
   const h = sinLat * sinLat + Math.cos(latA * RADIANS) * Math.cos(latB * RADIANS) * sinLon * sinLon;
-  return 2 * EARTH_RADIUS_METRES * Math.asin(Math.min(1, Math.sqrt(h)));
+  return metresOf(h);
 }

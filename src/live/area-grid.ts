@@ -4,10 +4,9 @@
  */
 import { limits } from "../model/limits.ts";
 import type { Area, Box } from "./area.ts";
+import { DegreeGrid } from "./degree-grid.ts";
 
-const SQUARES_PER_DEGREE = 20;
-const COLUMNS = 360 * SQUARES_PER_DEGREE;
-const LINES = 180 * SQUARES_PER_DEGREE;
+const grid = new DegreeGrid(20);
 /** A box of three degrees by three: a state. */
 const SQUARES_MAX = 4096;
 
@@ -55,26 +54,21 @@ export class AreaGrid<T extends Watched> {
 
   /** The areas that touch the square of a point, but for the wide ones. */
   at(lat: number, lon: number): readonly T[] {
-    return this.#squares.get(lineOf(lat) * COLUMNS + columnOf(lon)) ?? none;
+    return this.#squares.get(grid.squareOf(lat, lon)) ?? none;
   }
 }
 
 const none: readonly never[] = [];
 
-const lineOf = (lat: number): number =>
-  Math.min(LINES - 1, Math.floor((lat + 90) * SQUARES_PER_DEGREE));
-const columnOf = (lon: number): number =>
-  Math.min(COLUMNS - 1, Math.floor((lon + 180) * SQUARES_PER_DEGREE));
-
 /** Null: too many. */
 function squaresOf({ west, south, east, north }: Box): number[] | null {
-  const [first, last] = [lineOf(south), lineOf(north)];
-  const [left, right] = [columnOf(west), columnOf(east)];
-  const width = west <= east ? right - left + 1 : COLUMNS - left + right + 1;
+  const [first, last] = [grid.lineOf(south), grid.lineOf(north)];
+  const [left, right] = [grid.columnOf(west), grid.columnOf(east)];
+  const width = west <= east ? right - left + 1 : grid.columns - left + right + 1;
   if ((last - first + 1) * width > SQUARES_MAX) return null;
   const squares: number[] = [];
   for (let line = first; line <= last; line++) {
-    for (let i = 0; i < width; i++) squares.push(line * COLUMNS + ((left + i) % COLUMNS));
+    for (let i = 0; i < width; i++) squares.push(line * grid.columns + ((left + i) % grid.columns));
   }
   return squares;
 }

@@ -6,6 +6,7 @@ import {
   isValidCell,
   latLngToCell,
 } from "h3-js";
+import { depthIn, sidesOf } from "../partitions/cell.ts";
 
 /** Degrees; `west` may be greater than `east`: then it lies across the antimeridian. */
 export type Box = { west: number; south: number; east: number; north: number };
@@ -33,7 +34,6 @@ export function isInBox({ west, south, east, north }: Box, lat: number, lon: num
   return west <= east ? lon >= west && lon <= east : lon >= west || lon <= east;
 }
 
-const RADIANS = Math.PI / 180;
 /** Rounding in H3 and here is below it; within it H3 itself decides. */
 const MARGIN = 1e-9;
 /** A side is an arc, and bends away from the box of its corners: by less than so much of it. */
@@ -48,43 +48,23 @@ export class CellArea implements Area {
   readonly box: Box;
   readonly #cell: string;
   readonly #resolution: number;
-  /** Three numbers a side: the normal of its plane, towards the inside. */
-  readonly #normals: Float64Array;
+  /** Null: they do not tell. */
+  readonly #sides: Float64Array | null;
 
   /** `cell`: valid, in lower case. */
   constructor(cell: string) {
     this.#cell = cell;
     this.#resolution = getResolution(cell);
-    const corners = cellToBoundary(cell);
-    this.box = boxAround(corners);
-    const units = corners.map(([lat, lon]) => unit(lat, lon));
-    const inside = sum(units);
-    const normals: number[] = [];
-    for (const [i, a] of units.entries()) {
-      const [x, y, z] = cross(a, units[(i + 1) % units.length]);
-      const length = Math.hypot(x, y, z);
-      if (length === 0) continue;
-      const sign = dot(x, y, z, inside) < 0 ? -length : length;
-      normals.push(x / sign, y / sign, z / sign);
-    }
+    this.box = boxAround(cellToBoundary(cell));
     const isConvex = getIcosahedronFaces(cell).length === 1;
-    this.#normals = Float64Array.from(isConvex ? normals : []);
+    this.#sides = isConvex ? sidesOf(cell) : null;
   }
 
   contains(lat: number, lon: number): boolean {
     if (!isInBox(this.box, lat, lon)) return false;
-    const cosLat = Math.cos(lat * RADIANS);
-    const x = cosLat * Math.cos(lon * RADIANS);
-    const y = cosLat * Math.sin(lon * RADIANS);
-    const z = Math.sin(lat * RADIANS);
-    const n = this.#normals;
-    let least = Infinity;
-    for (let i = 0; i < n.length; i += 3) {
-      const height = n[i] * x + n[i + 1] * y + n[i + 2] * z;
-      if (height < least) least = height;
-    }
-    if (n.length > 0 && least > MARGIN) return true;
-    if (least < -MARGIN) return false;
+    const depth = this.#sides === null ? 0 : depthIn(this.#sides, lat, lon);
+    if (depth > MARGIN) return true;
+    if (depth < -MARGIN) return false;
     return latLngToCell(lat, lon, this.#resolution) === this.#cell;
   }
 }
@@ -116,26 +96,3 @@ function boxAround(corners: [number, number][]): Box {
 }
 
 const wrapped = (lon: number): number => (lon > 180 ? lon - 360 : lon < -180 ? lon + 360 : lon);
-
-type Vector = [number, number, number];
-
-function unit(lat: number, lon: number): Vector {
-  const cosLat = Math.cos(lat * RADIANS);
-  return [
-    cosLat * Math.cos(lon * RADIANS),
-    cosLat * Math.sin(lon * RADIANS),
-    Math.sin(lat * RADIANS),
-  ];
-}
-
-function sum(vectors: Vector[]): Vector {
-  const total: Vector = [0, 0, 0];
-  for (const v of vectors) for (let i = 0; i < 3; i++) total[i] += v[i];
-  return total;
-}
-
-const dot = (x: number, y: number, z: number, [a, b, c]: Vector): number => x * a + y * b + z * c;
-
-function cross([ax, ay, az]: Vector, [bx, by, bz]: Vector): Vector {
-  return [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx];
-}

@@ -16,6 +16,8 @@ export interface Subscriber {
 /** What somebody follows; it stays for a while when they have gone, for they may come back. */
 export class Channel {
   readonly spec: ChannelSpec;
+  /** Of a cell or a box. */
+  readonly area: Area | null;
   readonly prefix: Uint8Array;
   readonly subscribers = new Set<Subscriber>();
   /** Of this turn, not yet encoded. */
@@ -37,6 +39,7 @@ export class Channel {
 
   constructor(spec: ChannelSpec) {
     this.spec = spec;
+    this.area = "area" in spec ? spec.area : null;
     this.prefix = linePrefix(spec.name);
   }
 

@@ -7,20 +7,14 @@
  * children do not lie within it, so whoever asks for a cell has to look at each driver anyway.
  */
 import type { Area, Box } from "./area.ts";
-import {
-  EARTH_RADIUS_METRES,
-  METRES_PER_DEGREE,
-  type Near,
-  Nearest,
-  Point,
-  RADIANS,
-} from "./nearest.ts";
+import { EARTH_RADIUS_METRES, METRES_PER_DEGREE, RADIANS } from "../lib/earth.ts";
+import { DegreeGrid } from "./degree-grid.ts";
+import { type Near, Nearest, Point } from "./nearest.ts";
 
 /** Of a degree, in squares: the most for which all are numbered below 2^31. */
 const SIDE = 180;
 const DEGREES_AROUND = 360;
-const COLUMNS = 360 * SIDE;
-const LINES = 180 * SIDE;
+const grid = new DegreeGrid(SIDE);
 const NONE = -1;
 
 type Positions = { readonly lat: Float64Array; readonly lon: Float64Array; capacity: number };
@@ -41,7 +35,7 @@ export class DriverIndex {
   /** The driver of a row is where its columns say. */
   put(row: number): void {
     if (this.#square.length < this.#positions.capacity) this.#grow(this.#positions.capacity);
-    const square = squareOf(this.#positions.lat[row], this.#positions.lon[row]);
+    const square = grid.squareOf(this.#positions.lat[row], this.#positions.lon[row]);
     if (square === this.#square[row]) return;
     this.remove(row);
     const degree = degreeOf(square);
@@ -108,9 +102,9 @@ export class DriverIndex {
     for (const { least, squares } of degrees.sort((a, b) => a.least - b.least)) {
       if (least > nearest.metres) break;
       for (const [square, first] of squares) {
-        const line = Math.floor(square / COLUMNS);
+        const line = Math.floor(square / grid.columns);
         const size = 1 / SIDE;
-        const [lat, lon] = [(line + 0.5) * size - 90, ((square % COLUMNS) + 0.5) * size - 180];
+        const [lat, lon] = [(line + 0.5) * size - 90, ((square % grid.columns) + 0.5) * size - 180];
         if (from.leastTo(lat, lon, size) > nearest.metres) continue;
         for (let row = first; row !== NONE; row = this.#next[row]) {
           this.#meet(row, from, nearest, accept);
@@ -132,7 +126,7 @@ export class DriverIndex {
 
   /** All rows of the squares that a box touches. */
   #inBox(box: Box, visit: (row: number) => boolean): void {
-    if (box.west > box.east && columnOf(box.west) <= columnOf(box.east)) {
+    if (box.west > box.east && grid.columnOf(box.west) <= grid.columnOf(box.east)) {
       // all around, but for less than a square
       this.#inBox({ ...box, west: -180, east: 180 }, visit);
       return;
@@ -148,8 +142,8 @@ export class DriverIndex {
       }
       return;
     }
-    const [south, north] = [lineOf(box.south), lineOf(box.north)];
-    const [west, east] = [columnOf(box.west), columnOf(box.east)];
+    const [south, north] = [grid.lineOf(box.south), grid.lineOf(box.north)];
+    const [west, east] = [grid.columnOf(box.west), grid.columnOf(box.east)];
     const [top, bottom] = [degreeLine(north), degreeLine(south)];
     const [left, right] = [degreeLine(west), degreeLine(east)];
     const isSmall = (top - bottom + 1) * (right - left + 1) <= this.#degrees.size;
@@ -175,8 +169,8 @@ export class DriverIndex {
     // a large box has more squares than there are with somebody in them
     if ((north - south + 1) * (east - west + 1) > squares.size) {
       for (const [square, first] of squares) {
-        const column = square % COLUMNS;
-        const line = (square - column) / COLUMNS;
+        const column = square % grid.columns;
+        const line = (square - column) / grid.columns;
         if (line < south || line > north || column < west || column > east) continue;
         if (!this.#visit(first, visit)) return false;
       }
@@ -184,7 +178,7 @@ export class DriverIndex {
     }
     for (let line = south; line <= north; line++) {
       for (let column = west; column <= east; column++) {
-        const first = squares.get(line * COLUMNS + column);
+        const first = squares.get(line * grid.columns + column);
         if (first !== undefined && !this.#visit(first, visit)) return false;
       }
     }
@@ -222,12 +216,9 @@ const REACH_MIN_METRES = 250;
 const REACH_MAX_METRES = 16_000;
 type Squares = Box;
 
-const lineOf = (lat: number): number => Math.min(LINES - 1, Math.floor((lat + 90) * SIDE));
-const columnOf = (lon: number): number => Math.min(COLUMNS - 1, Math.floor((lon + 180) * SIDE));
-const squareOf = (lat: number, lon: number): number => lineOf(lat) * COLUMNS + columnOf(lon);
 const degreeOf = (square: number): number => {
-  const line = Math.floor(square / COLUMNS);
-  const column = square - line * COLUMNS;
+  const line = Math.floor(square / grid.columns);
+  const column = square - line * grid.columns;
   const y = Math.floor(line / SIDE);
   return y * DEGREES_AROUND + Math.floor(column / SIDE);
 };

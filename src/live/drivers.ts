@@ -10,6 +10,7 @@
  */
 import { randomInt } from "node:crypto";
 import { limits } from "../model/limits.ts";
+import { fnv1a, mixed } from "../lib/fnv.ts";
 import { Arena } from "./arena.ts";
 import type { LivePing } from "./live-ping.ts";
 
@@ -231,10 +232,6 @@ function grown<T extends { set(from: T): void }>(from: T, to: T): T {
   return to;
 }
 
-/** FNV-1a, its bits mixed once more: places are its lowest bits. */
-function hashOf(seed: number, bytes: Uint8Array, start: number, end: number): number {
-  let h = seed;
-  for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i], 0x01000193);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-  return h ^ (h >>> 13);
-}
+/** Its bits mixed once more: places are its lowest bits. */
+const hashOf = (seed: number, bytes: Uint8Array, start: number, end: number): number =>
+  mixed(fnv1a(bytes, start, end, seed));

@@ -194,7 +194,7 @@ export class Hub {
         if ((this.#drivers.flags[row] & STALE) === 0) channel.drivers++;
         return channel.drivers <= max;
       });
-      if (channel.drivers > max || !this.#areas.add(withArea(channel))) return null;
+      if (channel.drivers > max || !this.#areas.add(channel as AreaChannel)) return null;
     }
     this.#channels.set(spec.name, channel);
     return channel;
@@ -215,7 +215,7 @@ export class Hub {
       if (others.length === 0) this.#trips.delete(hash);
       else this.#trips.set(hash, others);
     } else {
-      this.#areas.remove(withArea(channel));
+      this.#areas.remove(channel as AreaChannel);
     }
   }
 
@@ -314,12 +314,6 @@ export const goneData = (id: string, how: "left" | "stale"): string =>
 /** `json`: without its closing brace. */
 function isOnTrip(json: string, trip: string): boolean {
   return (JSON.parse(`${json}}`) as { trip?: unknown }).trip === trip;
-}
-
-function withArea(channel: Channel): AreaChannel {
-  const { spec } = channel;
-  if (!("area" in spec)) throw new Error(`${spec.name} is no area`);
-  return Object.assign(channel, { area: spec.area });
 }
 
 const maxDrivers = ({ kind }: Channel): number =>

@@ -5,6 +5,7 @@
  * A batch of 256 KB at once, and the next one when that is in the log: the thread is held up for
  * two milliseconds at a time, and a slow disk makes it wait and nobody else.
  */
+import { setImmediate as pause } from "node:timers/promises";
 import { BatchBuilder } from "../batch/builder.ts";
 import type { LogPort } from "../log/client.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -139,8 +140,6 @@ export class LatestWriter {
     return at;
   }
 }
-
-const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Rows looked at in one turn, whether they have changed or not. */
 const ROWS_AT_ONCE = 65_536;

@@ -8,6 +8,7 @@ import { latMax, lonMax } from "../codec/fields.ts";
 import { parseObject } from "../codec/json.ts";
 import { CanonicalScanner } from "../codec/scan.ts";
 import type { RecordCursor } from "../batch/records.ts";
+import { fnv1a } from "../lib/fnv.ts";
 import { limits } from "../model/limits.ts";
 
 const empty = new Uint8Array(0);
@@ -99,10 +100,9 @@ export class LivePing {
   }
 }
 
-/** FNV-1a; never the one that stands for no trip. */
+/** Never the one that stands for no trip. */
 function tripHash(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0x811c9dc5;
-  for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i], 0x01000193);
+  const h = fnv1a(bytes, start, end);
   return h === NO_TRIP ? 1 : h | 0;
 }
 

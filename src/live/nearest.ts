@@ -1,8 +1,6 @@
-/** Distances on a sphere of the earth's mean radius, and the nearest of many. */
+/** How far things are from a point, and the nearest of many. */
+import { EARTH_RADIUS_METRES, METRES_PER_DEGREE, metresOf, RADIANS } from "../lib/earth.ts";
 
-export const METRES_PER_DEGREE = 111_195.08;
-export const EARTH_RADIUS_METRES = 6_371_008.8;
-export const RADIANS = Math.PI / 180;
 /** Half of a diagonal of a square on the equator, as part of its side, and some. */
 const HALF_DIAGONAL = 0.75;
 
@@ -31,9 +29,6 @@ export class Point {
     return metresOf(this.haversineTo(lat, lon)) - degrees * METRES_PER_DEGREE * HALF_DIAGONAL;
   }
 }
-
-const metresOf = (haversine: number): number =>
-  2 * EARTH_RADIUS_METRES * Math.asin(Math.min(1, Math.sqrt(haversine)));
 
 /** The nearest of those it is shown, in order: few, so each is put in its place. */
 export class Nearest {

@@ -4,6 +4,7 @@
  *
  *     committed ─▶ find, take (LMDB, here) ─▶ each ping: hub, table, index ─▶ flush
  */
+import { setImmediate as pause } from "node:timers/promises";
 import { baseOffset, batchBytes, isControl, lastOffsetDelta } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { BufferPool } from "../lib/buffer-pool.ts";
@@ -210,6 +211,7 @@ export class Tracker {
     // the rest of the same news comes first
     await Promise.resolve();
     try {
+      // sockets come first
       while (!this.#isStopped && (await this.#turn())) await pause();
     } catch (error) {
       // the log stops before this thread does
@@ -341,6 +343,3 @@ export class Tracker {
     }
   }
 }
-
-/** Sockets come first. */
-const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -14,6 +14,7 @@
  */
 import { crc32c } from "@node-rs/crc32";
 import { i64, setI64, setU32, u32 } from "../batch/header.ts";
+import { fnv1a, mixed } from "../lib/fnv.ts";
 import { keyIndexKey } from "./environment.ts";
 
 /** Compressed, undecodable and damaged batches stand under it; no key has it. */
@@ -28,10 +29,7 @@ export type KeyIndexEntry = [key: Uint8Array, value: Uint8Array];
 
 /** FNV-1a, its bits mixed once more: chunks are ranges of hashes. */
 export function keyHash(bytes: Uint8Array, start: number, end: number): number {
-  let h = 0x811c9dc5;
-  for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i], 0x01000193);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-  h = (h ^ (h >>> 13)) >>> 0;
+  const h = mixed(fnv1a(bytes, start, end)) >>> 0;
   return h === ANY_KEY ? 1 : h;
 }
 

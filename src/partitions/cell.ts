@@ -4,8 +4,8 @@
  * inside the circle is in the same cell, and so is one on the inner side of all of its sides.
  */
 import { cellToBoundary, latLngToCell } from "h3-js";
+import { RADIANS } from "../lib/earth.ts";
 
-const RADIANS = Math.PI / 180;
 /**
  * Rounding in H3 and here is below 1e-9 radians (6 mm); and a degree of latitude plus one of
  * longitude is never shorter than the way itself.
@@ -92,8 +92,11 @@ export class CellCache {
   }
 }
 
-/** The sides of a cell are arcs of great circles: H3 is gnomonic on each face. */
-function sidesOf(index: string): Float64Array {
+/**
+ * The sides of a cell are arcs of great circles, for H3 is gnomonic on each face: three numbers a
+ * side, the normal of its plane towards the middle of the cell.
+ */
+export function sidesOf(index: string): Float64Array {
   const corners = cellToBoundary(index).map(([lat, lon]) => unit(lat, lon));
   const [mx, my, mz] = corners.reduce(([x, y, z], [a, b, c]) => [x + a, y + b, z + c]);
   const sides: number[] = [];
@@ -109,7 +112,7 @@ function sidesOf(index: string): Float64Array {
  * How far a point may move without crossing a side, in radians and never more than it is: the sine
  * of the least distance to one of their circles. Not above 0: the point may be outside.
  */
-function depthIn(sides: Float64Array, lat: number, lon: number): number {
+export function depthIn(sides: Float64Array, lat: number, lon: number): number {
   const cosLat = Math.cos(lat * RADIANS);
   const x = cosLat * Math.cos(lon * RADIANS);
   const y = cosLat * Math.sin(lon * RADIANS);

@@ -4,6 +4,7 @@
  *     {"squareDegrees":0.02,"squares":[[77.59,12.97,214],…]}     middle of each, and how many
  */
 import { type Box, isInBox } from "../live/area.ts";
+import { DegreeGrid } from "../live/degree-grid.ts";
 import { STALE } from "../live/drivers.ts";
 import type { Live } from "../live/live.ts";
 import { limits } from "../model/limits.ts";
@@ -11,9 +12,7 @@ import { refuseUnknown } from "./parameters.ts";
 import { boxOf } from "./rest.ts";
 import { BadRequest, type RiderRequest } from "./rider-request.ts";
 
-const SQUARES_PER_DEGREE = 100;
-const COLUMNS = 360 * SQUARES_PER_DEGREE;
-const LINES = 180 * SQUARES_PER_DEGREE;
+const grid = new DegreeGrid(100);
 /** Counting takes 50 ns a driver: at most so large a part of the thread's time. */
 const PART_OF_TIME = 0.02;
 const AGE_MS_MIN = 2000;
@@ -38,27 +37,23 @@ export class Density {
     let size = 1;
     // larger squares, until there are not too many
     while ((squares = this.#squares(box, size)).length > limits.densitySquaresMax) size *= 2;
-    exchange.reply(
-      200,
-      JSON.stringify({ squareDegrees: size / SQUARES_PER_DEGREE, squares }),
-      json,
-    );
+    exchange.reply(200, JSON.stringify({ squareDegrees: size / grid.perDegree, squares }), json);
   }
 
   #squares(box: Box, size: number): [number, number, number][] {
     const sums = new Map<number, number>();
     for (const [square, count] of this.#counted()) {
-      const column = square % COLUMNS;
-      const line = (square - column) / COLUMNS;
+      const column = square % grid.columns;
+      const line = (square - column) / grid.columns;
       if (!isInBox(box, middle(line, 1) - 90, middle(column, 1) - 180)) continue;
-      const larger = Math.floor(line / size) * COLUMNS + Math.floor(column / size);
+      const larger = Math.floor(line / size) * grid.columns + Math.floor(column / size);
       sums.set(larger, (sums.get(larger) ?? 0) + count);
       // larger squares will be asked for
       if (sums.size > limits.densitySquaresMax) break;
     }
     return [...sums].map(([square, count]) => {
-      const column = square % COLUMNS;
-      const line = (square - column) / COLUMNS;
+      const column = square % grid.columns;
+      const line = (square - column) / grid.columns;
       return [rounded(middle(column, size) - 180), rounded(middle(line, size) - 90), count];
     });
   }
@@ -70,10 +65,7 @@ export class Density {
     const counts = new Map<number, number>();
     for (let row = 0; row < rows; row++) {
       if (!this.#live.drivers.isUsed(row) || (flags[row] & STALE) !== 0) continue;
-      const line = Math.floor((lat[row] + 90) * SQUARES_PER_DEGREE);
-      const column = Math.floor((lon[row] + 180) * SQUARES_PER_DEGREE);
-      // the pole and the antimeridian belong to the squares before them
-      const square = Math.min(LINES - 1, line) * COLUMNS + Math.min(COLUMNS - 1, column);
+      const square = grid.squareOf(lat[row], lon[row]);
       counts.set(square, (counts.get(square) ?? 0) + 1);
     }
     const tookMs = performance.now() - beganMs;
@@ -85,5 +77,5 @@ export class Density {
 const json = [["Content-Type", "application/json"]] as const;
 
 /** Degrees from the edge of the grid. */
-const middle = (index: number, size: number): number => ((index + 0.5) * size) / SQUARES_PER_DEGREE;
+const middle = (index: number, size: number): number => ((index + 0.5) * size) / grid.perDegree;
 const rounded = (degrees: number): number => Math.round(degrees * 1000) / 1000;
