@@ -24,3 +24,40 @@ function load(): { uws: typeof UWS; uwsPackage: string } {
 }
 
 export const { uws, uwsPackage } = load();
+
+/** uWS names itself in a header of each answer unless told so in its own way. */
+export function omitServerHeader(): void {
+  (uws as unknown as { _cfg?: (key: string) => void })._cfg?.("999999990007");
+}
+
+export type Listening = {
+  port: number;
+  stopAccepting(): void;
+  /** Closes the app and its connections. */
+  close(): void;
+};
+
+/** Rejects when the port cannot be had: the app is closed then. */
+export function listenOn(app: UWS.TemplatedApp, host: string, port: number): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    app.listen(host, port, (socket) => {
+      if (!socket) {
+        app.close();
+        reject(new Error(`cannot listen on ${host}:${port}`));
+        return;
+      }
+      let isListening = true;
+      resolve({
+        port: uws.us_socket_local_port(socket as UWS.us_socket),
+        stopAccepting: () => {
+          if (isListening) uws.us_listen_socket_close(socket);
+          isListening = false;
+        },
+        close: () => {
+          isListening = false;
+          app.close();
+        },
+      });
+    });
+  });
+}

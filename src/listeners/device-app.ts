@@ -1,6 +1,6 @@
 import { isDriverId } from "../codec/rewrite.ts";
 import type { Admission } from "./admission.ts";
-import { uws, type UWS } from "../lib/uws.ts";
+import { listenOn, omitServerHeader, uws, type UWS } from "../lib/uws.ts";
 import type { Registry } from "../metrics/registry.ts";
 import type { ErrorCode } from "../model/errors.ts";
 import { foreignOrigin, parseQuery, readHead, type Head } from "../lib/http-guard.ts";
@@ -113,29 +113,19 @@ export async function startDeviceApp(options: DeviceAppOptions): Promise<DeviceA
 
   app.any("/*", (res, req) => http.handle(res, req));
 
-  const listening = await new Promise<UWS.us_listen_socket>((resolve, reject) => {
-    app.listen(host, port, (socket) => {
-      if (socket) return resolve(socket);
-      http.close();
-      app.close();
-      reject(new Error(`cannot listen on ${host}:${port}`));
-    });
+  const listening = await listenOn(app, host, port).catch((error: unknown) => {
+    http.close();
+    throw error;
   });
-  let isListening = true;
-
   return {
-    port: uws.us_socket_local_port(listening as UWS.us_socket),
-    stopAccepting: () => {
-      if (isListening) uws.us_listen_socket_close(listening);
-      isListening = false;
-    },
+    port: listening.port,
+    stopAccepting: listening.stopAccepting,
     drain: async (reason) => {
       await Promise.all([websocket.drain(reason), http.drain(reason)]);
     },
     close: () => {
-      isListening = false;
       http.close();
-      app.close();
+      listening.close();
     },
   };
 }
@@ -170,9 +160,4 @@ function upgradeFault(
     return [403, "foreign_origin", "this origin is not allowed"];
   }
   return null;
-}
-
-/** uWS names itself in a header of each answer unless told so in its own way. */
-function omitServerHeader(): void {
-  (uws as unknown as { _cfg?: (key: string) => void })._cfg?.("999999990007");
 }

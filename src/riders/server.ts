@@ -2,7 +2,7 @@
  * The port for riders: live positions over WebSocket (the Centrifugo protocol) and SSE, look-ups
  * over REST, and the map. Nothing here can write to the log.
  */
-import { uws, type UWS } from "../lib/uws.ts";
+import { listenOn, omitServerHeader, uws } from "../lib/uws.ts";
 import type { LogReader } from "../log/reader.ts";
 import { Descriptors } from "../model/connection-shares.ts";
 import { RiderHttp } from "./http.ts";
@@ -43,35 +43,18 @@ export async function startRiders(options: RidersOptions): Promise<Riders> {
   });
   app.ws("/connection/websocket", sockets.behavior(http));
   app.any("/*", (res, req) => http.handle(res, req));
-  const listening = await new Promise<UWS.us_listen_socket>((resolve, reject) => {
-    app.listen(host, port, (socket) => {
-      if (socket) return resolve(socket);
-      app.close();
-      reject(new Error(`cannot listen on ${host}:${port}`));
-    });
-  });
-  let isListening = true;
-  const stopListening = (): void => {
-    if (isListening) uws.us_listen_socket_close(listening);
-    isListening = false;
-  };
+  const listening = await listenOn(app, host, port);
   return {
-    port: uws.us_socket_local_port(listening as UWS.us_socket),
+    port: listening.port,
     drain: async () => {
-      stopListening();
+      listening.stopAccepting();
       sockets.drain();
       await http.drain();
     },
     close: () => {
-      isListening = false;
       http.close();
       sockets.close();
-      app.close();
+      listening.close();
     },
   };
-}
-
-/** uWS names itself in a header of each answer unless told so in its own way. */
-function omitServerHeader(): void {
-  (uws as unknown as { _cfg?: (key: string) => void })._cfg?.("999999990007");
 }
