@@ -37,7 +37,7 @@ typedef struct {
 
 static Rider *riders;
 static int epollFd, opened, counting;
-static uint64_t publications, frames, bytesRead, answers, refused, closedCount, errors;
+static uint64_t publications, frames, bytesRead, answers, refused, closedCount;
 static Histogram ages;
 
 static void say(const char *what, const char *text, size_t length) {
@@ -236,10 +236,10 @@ static void report(Usage before, Usage from, Usage to, double connectS) {
   double others = to.machine - from.machine - cpu - (to.own - from.own);
   uint64_t done = get ? answers : publications;
   printf("{\"riders\":%d,\"seconds\":%.3f,\"connectS\":%.2f,\"publications\":%llu,"
-      "\"frames\":%llu,\"answers\":%llu,\"refused\":%llu,\"closed\":%llu,\"errors\":%llu,"
+      "\"frames\":%llu,\"answers\":%llu,\"refused\":%llu,\"closed\":%llu,"
       "\"perS\":%.0f,\"MBPerS\":%.2f,", riderCount, took, connectS,
       (unsigned long long)publications, (unsigned long long)frames, (unsigned long long)answers,
-      (unsigned long long)refused, (unsigned long long)closedCount, (unsigned long long)errors,
+      (unsigned long long)refused, (unsigned long long)closedCount,
       done / took, bytesRead / took / 1e6);
   printf("\"p50Ms\":%.3f,\"p99Ms\":%.3f,\"p999Ms\":%.3f,\"maxMs\":%.3f,",
       quantileMs(&ages, .5), quantileMs(&ages, .99), quantileMs(&ages, .999), ages.maxUs / 1e3);

@@ -57,6 +57,14 @@ const shares = (report: RiderReport) => ({
 
 const ages = (report: RiderReport) => ({ "p50 ms": report.p50Ms, "p99 ms": report.p99Ms });
 
+const delivered = (report: RiderReport, liveUs: number) => ({
+  "pubs/s": report.perS,
+  "µs/pub": report.serverUsEach,
+  "live µs/pub": liveUs,
+  ...ages(report),
+  ...shares(report),
+});
+
 /** The same publications from bare uWebSockets.js and from the gateway. */
 function fanOut(drivers: number, rate: number): Contender[] {
   const load = { riders: 1000, modulo: drivers };
@@ -69,33 +77,18 @@ function fanOut(drivers: number, rate: number): Contender[] {
         try {
           const { http: port, pid } = server;
           const report = await riders({ ...load, port, pid, seconds, warm });
-          return {
-            figures: {
-              "pubs/s": report.perS,
-              "µs/pub": report.serverUsEach,
-              "live µs/pub": report.serverUsEach,
-              ...ages(report),
-              ...shares(report),
-            },
-            faults: riderFaults(report),
-            raw: report,
-          };
+          const figures = delivered(report, report.serverUsEach);
+          return { figures, faults: riderFaults(report), raw: report };
         } finally {
           await server.stop();
         }
       },
     ),
     fresh("milepost live", 2100, async (server, { seconds }) => {
-      const pings = { devices: drivers, rate: Math.max(1, rate) };
+      const pings = { devices: drivers, rate };
       const { sent, report, liveUs } = await beside(server, pings, { ...load, seconds });
       return {
-        figures: {
-          "pubs/s": report.perS,
-          "µs/pub": report.serverUsEach,
-          "live µs/pub": liveUs,
-          ...ages(report),
-          ...shares(report),
-        },
+        figures: delivered(report, liveUs),
         faults: [...faults(sent), ...riderFaults(report)],
         raw: { sent, report },
       };
