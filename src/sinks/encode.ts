@@ -1,8 +1,8 @@
 /** A batch of the log's records as chunks of COPY, without those that are no rows. */
 import { baseOffset } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
+import { hasRecords } from "../uplink/raw-fetch.ts";
 import type { CopyEncoder } from "./copy-encoder.ts";
-import { hasRecords } from "./raw-fetch.ts";
 import { type DeadLetter, placeOf, SinkFailure, type Slice } from "./target.ts";
 
 /** Which records are not written, and why. */

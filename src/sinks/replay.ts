@@ -3,10 +3,10 @@
  * topic and per record. What the table still does not take stays where it is.
  */
 import { RecordCursor } from "../batch/records.ts";
+import { hasRecords } from "../uplink/raw-fetch.ts";
 import { PingRow } from "./ping-row.ts";
 import { isBadRow, rowReason, asFailure } from "./pg-errors.ts";
 import { copyChunks, openSession, type Session } from "./pg-session.ts";
-import { hasRecords } from "./raw-fetch.ts";
 import type { Slice } from "./target.ts";
 
 /** `bytes` is a batch of the dead-letter topic that holds the letter. */

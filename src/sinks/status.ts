@@ -8,8 +8,8 @@ import {
 } from "@platformatic/kafka";
 import { RecordCursor } from "../batch/records.ts";
 import { mapSome } from "../lib/map-some.ts";
+import { endOf, hasRecords, RawFetch } from "../uplink/raw-fetch.ts";
 import { type CommitNote, parseNote } from "./commit-note.ts";
-import { endOf, hasRecords, RawFetch } from "./raw-fetch.ts";
 
 export type PartitionStatus = {
   topic: string;

@@ -7,13 +7,13 @@ import { ListOffsetTimestamps, type BaseOptions } from "@platformatic/kafka";
 import { recordCount } from "../batch/header.ts";
 import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
+import { endOf } from "../uplink/raw-fetch.ts";
 import { Backoff } from "./backoff.ts";
 import { parseNote } from "./commit-note.ts";
 import { DeadLetters } from "./dead-letters.ts";
 import { isTemporary, reasonOf } from "./kafka-errors.ts";
 import { type Assignment, Member } from "./member.ts";
 import type { Progress } from "./progress.ts";
-import { endOf } from "./raw-fetch.ts";
 import { beyondEnd, Source } from "./source.ts";
 import { SinkFailure, type Slice, type Taken, type Target, type Written } from "./target.ts";
 
