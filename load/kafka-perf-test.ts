@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 import type { Measure } from "./contender.ts";
-import { javaWords } from "./kafka-server.ts";
+import { javaWords } from "../test/harness/kafka-jars.ts";
 import { withTopic } from "./kafka-topics.ts";
 import { missing } from "./servers.ts";
 

@@ -1,41 +1,18 @@
-/** Apache Kafka beside Milepost: its jars from Maven Central, one KRaft node on loopback. */
+/** Apache Kafka beside Milepost: one KRaft node on loopback. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { haveJars, javaWords } from "../test/harness/kafka-jars.ts";
 
-const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
-const kafkaVersion = "4.1.0";
-const jars = here(`bin/kafka-${kafkaVersion}`);
-
-/** Memory and collector as Kafka's own start script sets them; `simpleLogger` is for its log. */
+/** Memory and collector as Kafka's own start script sets them. */
 const jvm = ["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"];
-const quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error";
 
 /** What Kafka needs to run here; null when it is there. */
 export function missingKafka(): string | null {
   const runs = (program: string) => spawnSync(program, ["-version"]).status === 0;
   if (!runs("java")) return "Java (apt-get install default-jre-headless maven)";
-  if (!existsSync(jars) && !runs("mvn")) return "Maven (apt-get install maven)";
+  if (!haveJars() && !runs("mvn")) return "Maven (apt-get install maven)";
   return null;
-}
-
-/** Copies the jars into `bin/` the first time. */
-function fetchJars(): void {
-  if (existsSync(jars)) return;
-  const partial = `${jars}.${process.pid}`;
-  mkdirSync(partial, { recursive: true });
-  const goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
-  const words = ["-B", "-q", "-f", here("kafka/pom.xml"), goal, `-DoutputDirectory=${partial}`];
-  const mvn = spawnSync("mvn", words, { encoding: "utf8" });
-  if (mvn.status !== 0) throw new Error(`mvn: ${mvn.stdout}${mvn.stderr}`);
-  renameSync(partial, jars);
-}
-
-/** `java` with one of Kafka's programs. */
-export function javaWords(program: string, words: string[], options: string[] = []): string[] {
-  fetchJars();
-  return [...options, quiet, "-cp", join(jars, "*"), program, ...words];
 }
 
 export type KafkaProcess = { child: ChildProcess; dir: string };

@@ -35,6 +35,12 @@ export const parts = {
     folder: "/usr/lib/postgresql",
     apt: ["postgresql"],
   },
+  /** Apache Kafka itself: its jars come from Maven Central. */
+  kafka: {
+    name: "java and maven",
+    programs: ["java", "mvn"],
+    apt: ["default-jre-headless", "maven"],
+  },
 } satisfies Record<string, Part>;
 
 export type PartName = keyof typeof parts;
