@@ -1,6 +1,6 @@
 /** One member of a consumer group: which partitions it has, and how far it has come in them. */
 import { Consumer, type BaseOptions } from "@platformatic/kafka";
-import { isTemporary, reasonOf, wantsRejoin } from "../sinks/kafka-errors.ts";
+import { isTemporary, reasonOf, wantsRejoin } from "../uplink/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
 import { patienceMs, retryMs } from "./kafka-client.ts";
 

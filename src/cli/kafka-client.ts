@@ -1,6 +1,6 @@
 /** What the commands that speak to a Kafka port share: how they connect, and what errors mean. */
 import { GenericError, type Base, type BaseOptions } from "@platformatic/kafka";
-import { innermost, isTemporary, isUnreachable, reasonOf } from "../sinks/kafka-errors.ts";
+import { innermost, isTemporary, isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
 import { defaultKafkaServer, parseServer } from "./server-address.ts";
 

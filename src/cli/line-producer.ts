@@ -1,7 +1,7 @@
 /** Sends lines as records, a batch at a time, and knows how many of them are in the topic. */
 import { ProduceAcks, Producer, type BaseOptions } from "@platformatic/kafka";
 import { partitionOf } from "../partitions/murmur2.ts";
-import { isUnreachable, reasonOf } from "../sinks/kafka-errors.ts";
+import { isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
 import { kafkaErrorCode } from "./kafka-client.ts";
 
 export type NewLine = { line: number; key: Buffer | undefined; value: Buffer };

@@ -1,5 +1,5 @@
 import { sinkStatuses } from "../sinks/status.ts";
-import { isUnreachable } from "../sinks/kafka-errors.ts";
+import { isUnreachable } from "../uplink/kafka-errors.ts";
 import { asFailure, clientOptions, unreachable } from "./kafka-client.ts";
 import type { StatusFlags } from "./sink.ts";
 import { count, table } from "./terminal.ts";

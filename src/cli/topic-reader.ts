@@ -1,6 +1,6 @@
 /** Reads a topic's partitions, one answer ahead of who takes them. */
 import { ListOffsetTimestamps, type Consumer, type fetchV17 } from "@platformatic/kafka";
-import { isTemporary, isUnreachable, reasonOf } from "../sinks/kafka-errors.ts";
+import { isTemporary, isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
 import { patienceMs, retryMs } from "./kafka-client.ts";
 

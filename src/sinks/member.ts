@@ -2,8 +2,8 @@
 import { Consumer, offsetCommitV8, offsetFetchV8, type BaseOptions } from "@platformatic/kafka";
 import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
-import { Backoff } from "./backoff.ts";
-import { isTemporary, reasonOf, wantsRejoin } from "./kafka-errors.ts";
+import { Backoff } from "../uplink/backoff.ts";
+import { isTemporary, reasonOf, wantsRejoin } from "../uplink/kafka-errors.ts";
 import type { CommitNote } from "./commit-note.ts";
 import { SinkFailure } from "./target.ts";
 

@@ -5,8 +5,8 @@
 import { ListOffsetTimestamps, type BaseOptions, type Consumer } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
 import { endOf, type FetchedPartition, RawFetch } from "../uplink/raw-fetch.ts";
-import { Backoff } from "./backoff.ts";
-import { isTemporary, reasonOf } from "./kafka-errors.ts";
+import { Backoff } from "../uplink/backoff.ts";
+import { isTemporary, reasonOf } from "../uplink/kafka-errors.ts";
 import { placeOf, SinkFailure, type Slice, type TopicPartition } from "./target.ts";
 
 export type Position = TopicPartition & { next: number };
