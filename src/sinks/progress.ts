@@ -1,9 +1,8 @@
 /** How far the worker is: for the terminal, the metrics, and the notes beside its commits. */
-import { maxTimestamp } from "../batch/header.ts";
 import { type Counter, durationBuckets, type Gauge, Registry } from "../metrics/registry.ts";
 import type { CommitNote } from "./commit-note.ts";
 import type { GroupOffset } from "./member.ts";
-import type { Slice, Written } from "./target.ts";
+import { placeOf, type Safe } from "./target.ts";
 
 type Standing = {
   topic: string;
@@ -110,23 +109,22 @@ export class Progress {
   }
 
   /** What to tell the group. */
-  wrote(batch: Slice[], written: Written, tookMs: number, nowMs: number): GroupOffset[] {
+  wrote(safe: Safe[], tookMs: number, nowMs: number): GroupOffset[] {
     this.#durations.observe(tookMs / 1000);
     const places = new Set<string>();
-    for (const [i, { topic, partition, end, batches }] of batch.entries()) {
-      const last = batches.at(-1);
-      if (last !== undefined) this.#newestMs = Math.max(this.#newestMs, maxTimestamp(last));
-      const place = `${topic}/${partition}`;
+    for (const { topic, partition, next, rows, deadLettered, newestMs } of safe) {
+      this.#newestMs = Math.max(this.#newestMs, newestMs);
+      const place = placeOf({ topic, partition });
       const standing = this.#standings.get(place);
-      this.#rows.value += written.rows[i];
-      this.#deadLetters.value += written.deadLettered[i];
+      this.#rows.value += rows;
+      this.#deadLetters.value += deadLettered;
       if (standing === undefined) continue;
       places.add(place);
-      standing.next = end;
-      standing.deadLettered += written.deadLettered[i];
-      rate(standing, written.rows[i], nowMs);
+      standing.next = next;
+      standing.deadLettered += deadLettered;
+      rate(standing, rows, nowMs);
     }
-    return this.offsets().filter(({ topic, partition }) => places.has(`${topic}/${partition}`));
+    return this.offsets().filter((offset) => places.has(placeOf(offset)));
   }
 
   offsets(): GroupOffset[] {

@@ -18,10 +18,16 @@ const OFFSET_OUT_OF_RANGE = 1;
 const CORRUPT_MESSAGE = 2;
 const UNKNOWN_TOPIC_OR_PARTITION = 3;
 
+/** `startOver`: how a partition is written from its beginning, for an operator to do. */
+export type SourceEvents = {
+  say(line: string): void;
+  startOver(partition: TopicPartition): string;
+};
+
 export class Source {
   readonly #consumer: Consumer;
   readonly #fetch: RawFetch;
-  readonly #say: (line: string) => void;
+  readonly #events: SourceEvents;
   readonly #backoff = new Backoff();
   /** By place; the one that was read last stands last: an answer is cut at a size. */
   #positions: Map<string, Position> | null = null;
@@ -30,10 +36,10 @@ export class Source {
   #closed = false;
   #troubled = false;
 
-  constructor(consumer: Consumer, options: BaseOptions, say: (line: string) => void) {
+  constructor(consumer: Consumer, options: BaseOptions, events: SourceEvents) {
     this.#consumer = consumer;
     this.#fetch = new RawFetch(options);
-    this.#say = say;
+    this.#events = events;
   }
 
   /** What to read from now on; null: nothing. An answer that is awaited comes to nothing. */
@@ -71,7 +77,7 @@ export class Source {
       return null;
     }
     if (answer === null || positions !== this.#positions) return null;
-    if (this.#troubled) this.#say("reading goes on");
+    if (this.#troubled) this.#events.say("reading goes on");
     this.#troubled = false;
     this.#backoff.reset();
     for (const { topic, partition, topicId, end } of answer.slices) {
@@ -151,10 +157,12 @@ export class Source {
       this.offset(position, ListOffsetTimestamps.LATEST),
     ]);
     const { next: start } = position;
-    if (start > last) throw beyondEnd(position, last);
+    if (start > last) throw this.beyondEnd(position, last);
     const place = placeOf(position);
     if (start === last) throw new TryAgain(`${place}: offset ${start} is out of range`);
-    this.#say(`${place}: offsets ${start} to ${first - 1} were deleted before they were read`);
+    this.#events.say(
+      `${place}: offsets ${start} to ${first - 1} were deleted before they were read`,
+    );
     const { topic, topicId, partition } = position;
     return { topic, topicId, partition, start, end: Math.max(first, start), batches: [] };
   }
@@ -163,6 +171,14 @@ export class Source {
     const partitions = { [topic]: [partition] };
     const offsets = await this.#consumer.listOffsets({ topics: [topic], partitions, timestamp });
     return Number(offsets.get(topic)?.[partition]);
+  }
+
+  beyondEnd(position: Position, end: number): SinkFailure {
+    return new SinkFailure(
+      `${placeOf(position)} ends at ${end}, and there are rows up to ${position.next}: this is ` +
+        "another log, or an older copy of it. To write it from its beginning: " +
+        this.#events.startOver(position),
+    );
   }
 
   #refusal(position: Position, code: number): Error {
@@ -181,20 +197,12 @@ export class Source {
   async #wait(error: unknown): Promise<void> {
     if (this.#closed) return;
     if (!(error instanceof TryAgain) && !isTemporary(error)) throw error;
-    if (!this.#troubled) this.#say(`reading: ${reasonOf(error)}; trying again`);
+    if (!this.#troubled) this.#events.say(`reading: ${reasonOf(error)}; trying again`);
     this.#troubled = true;
     this.#consumer.clearMetadata();
     const waited = new Promise((resolve) => setTimeout(resolve, this.#backoff.nextMs()));
     await Promise.race([waited, this.#changed.promise]);
   }
-}
-
-export function beyondEnd({ topic, partition, next }: Position, end: number): SinkFailure {
-  return new SinkFailure(
-    `${topic}/${partition} ends at ${end}, and the table has rows up to ${next}: this is another ` +
-      "log, or an older copy of it. To read it from its beginning: DELETE FROM milepost_offsets " +
-      `WHERE topic = '${topic.replaceAll("'", "''")}' AND partition = ${partition};`,
-  );
 }
 
 class TryAgain extends Error {}

@@ -30,8 +30,22 @@ export type Written = {
 
 /** `first`: where to begin when nothing of it was ever written. */
 export type Taken = TopicPartition & { first: number };
-/** Where it goes on. */
-export type Opened = TopicPartition & { next: number };
+/** Where it goes on; `safe`: what is before is written, and more is held back. Else that is `next`. */
+export type Opened = TopicPartition & { next: number; safe?: number };
+
+/**
+ * Of one partition: all before `next` is safe by now, and so much of it since the last time.
+ * `newestMs`: when the newest of it was received.
+ */
+export type Safe = TopicPartition & {
+  next: number;
+  rows: number;
+  deadLettered: number;
+  newestMs: number;
+};
+
+/** `lost`: partitions of which somebody else has published the same by now. */
+export type Published = { lost: TopicPartition[]; safe: Safe[] };
 
 /**
  * Failures: a `SinkFailure` when trying again cannot help, anything else when it may. `write` may
@@ -42,6 +56,13 @@ export interface Target {
   open(partitions: Taken[]): Promise<Opened[]>;
   /** Writes rows and offsets, all or nothing. */
   write(batch: Slice[], bury: Bury): Promise<Written>;
+  /**
+   * Of a target that holds back what `write` took: makes safe what is due of it, or all. Only then
+   * is it counted and committed. Called after each answer of the gateway, a second apart or less.
+   */
+  publish?(all: boolean): Promise<Published>;
+  /** What an operator does to have a partition written from its beginning; SQL when left out. */
+  startOver?(partition: TopicPartition): string;
   /** Of one that hangs, `now` waits for nothing. */
   close(now?: boolean): Promise<void>;
 }

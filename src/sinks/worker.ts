@@ -1,10 +1,10 @@
 /**
  * The worker: takes partitions from its group, reads them from where the table is, and writes what
- * it reads in bulk. One batch is written while the next is read; nothing else waits in memory. What
- * fails for now is tried again, for as long as it takes.
+ * it reads in bulk. One batch is written while the next is read; nothing else waits in memory, but
+ * what a target holds back. What fails for now is tried again, for as long as it takes.
  */
 import { ListOffsetTimestamps, type BaseOptions } from "@platformatic/kafka";
-import { recordCount } from "../batch/header.ts";
+import { maxTimestamp, recordCount } from "../batch/header.ts";
 import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
 import { endOf } from "../uplink/raw-fetch.ts";
@@ -14,8 +14,9 @@ import { DeadLetters } from "./dead-letters.ts";
 import { isTemporary, reasonOf } from "../uplink/kafka-errors.ts";
 import { type Assignment, Member } from "./member.ts";
 import type { Progress } from "./progress.ts";
-import { beyondEnd, Source } from "./source.ts";
-import { SinkFailure, type Slice, type Taken, type Target, type Written } from "./target.ts";
+import { Source } from "./source.ts";
+import type { Safe, Slice, Taken, Target, TopicPartition, Written } from "./target.ts";
+import { placeOf, SinkFailure } from "./target.ts";
 
 /** A gateway that does not answer is not waited for at the end. */
 const closeMs = 2000;
@@ -43,7 +44,7 @@ export class Worker {
   #failure: Error | null = null;
 
   constructor(options: WorkerOptions) {
-    const { kafka, group, topics, say } = options;
+    const { kafka, group, topics, target, say } = options;
     this.#options = options;
     this.#member = new Member(kafka, group, topics, {
       assigned: (assignment) => this.#assign(assignment),
@@ -51,7 +52,10 @@ export class Worker {
       failed: (error) => this.#fail(error),
       say,
     });
-    this.#source = new Source(this.#member.consumer, kafka, say);
+    this.#source = new Source(this.#member.consumer, kafka, {
+      say,
+      startOver: (place) => target.startOver?.(place) ?? forgetOffsets(place),
+    });
     this.#deadLetters = new DeadLetters(kafka);
   }
 
@@ -107,6 +111,7 @@ export class Worker {
       if (assignment !== this.#assignment || this.#stopping) return;
       await this.#write(batch, assignment);
     }
+    if (answer.slices.length === 0) await this.#publish(assignment);
   }
 
   async #open(assignment: Assignment): Promise<void> {
@@ -116,7 +121,7 @@ export class Worker {
       const opened = taken.length === 0 ? [] : await target.open(taken);
       for (const position of opened) {
         const end = ends.get(`${position.topic}/${position.partition}`) as number;
-        if (position.next > end) throw beyondEnd(position, end);
+        if (position.next > end) throw this.#source.beyondEnd(position, end);
       }
       progress.seen(ends);
       return opened;
@@ -125,8 +130,9 @@ export class Worker {
     const notes = await this.#member.notes(assignment);
     if (assignment !== this.#assignment) return;
     progress.begin(
-      positions.map(({ topic, partition, next }) => {
-        return { topic, partition, next, note: parseNote(notes.get(`${topic}/${partition}`)) };
+      positions.map(({ topic, partition, next, safe = next }) => {
+        const note = parseNote(notes.get(`${topic}/${partition}`));
+        return { topic, partition, next: safe, note };
       }),
     );
     void this.#member.commit(progress.offsets());
@@ -160,22 +166,38 @@ export class Worker {
   }
 
   async #write(batch: Slice[], assignment: Assignment): Promise<void> {
-    const { target, progress } = this.#options;
+    const { target } = this.#options;
     const beganMs = performance.now();
     const written = await this.#patiently(assignment, () =>
       target.write(batch, (letters) => this.#deadLetters.bury(letters)),
     );
     if (written === null) return;
     this.#deadLetters.settled();
-    if (written.lost.length > 0) return this.#giveUp(written, assignment);
-    const offsets = progress.wrote(batch, written, performance.now() - beganMs, Date.now());
+    if (written.lost.length > 0) return this.#giveUp(written.lost, assignment);
+    if (target.publish !== undefined) return this.#publish(assignment);
+    this.#commit(safeOf(batch, written), beganMs);
+  }
+
+  async #publish(assignment: Assignment): Promise<void> {
+    const { target } = this.#options;
+    const beganMs = performance.now();
+    const published = await this.#patiently(assignment, async () => target.publish?.(false));
+    if (!published) return;
+    this.#commit(published.safe, beganMs);
+    if (published.lost.length > 0) await this.#giveUp(published.lost, assignment);
+  }
+
+  #commit(safe: Safe[], beganMs: number): void {
+    if (safe.length === 0) return;
+    const nowMs = Date.now();
+    const offsets = this.#options.progress.wrote(safe, performance.now() - beganMs, nowMs);
     void this.#member.commit(offsets);
   }
 
   /** Somebody else has partitions of ours: the group decides who is right. */
-  async #giveUp({ lost }: Written, assignment: Assignment): Promise<void> {
+  async #giveUp(lost: TopicPartition[], assignment: Assignment): Promise<void> {
     if (assignment !== this.#assignment) return;
-    const places = lost.map(({ topic, partition }) => `${topic}/${partition}`).join(", ");
+    const places = lost.map((partition) => placeOf(partition)).join(", ");
     this.#options.say(`${places}: taken by another worker; joining the group again`);
     this.#assign(null);
     await this.#member.join();
@@ -204,12 +226,43 @@ export class Worker {
     }
   }
 
+  /** What is held back would be read again: one try is enough. */
+  async #publishAll(): Promise<void> {
+    const { target, say } = this.#options;
+    const beganMs = performance.now();
+    try {
+      this.#commit((await target.publish?.(true))?.safe ?? [], beganMs);
+    } catch (error) {
+      say(`writing: ${reasonOf(error)}; the next worker writes it`);
+    }
+  }
+
   async #end(): Promise<void> {
     const { target, progress } = this.#options;
+    if (this.#failure === null) await this.#publishAll();
     await target.close().catch(() => {});
     await this.#member.leave(progress.offsets());
     await atMost(closeMs, Promise.allSettled([this.#source.close(), this.#deadLetters.close()]));
   }
+}
+
+/** Of a target that holds nothing back. */
+function safeOf(batch: Slice[], written: Written): Safe[] {
+  return batch.map((slice, i) => {
+    const last = slice.batches.at(-1);
+    return {
+      ...slice,
+      next: slice.end,
+      rows: written.rows[i],
+      deadLettered: written.deadLettered[i],
+      newestMs: last === undefined ? 0 : maxTimestamp(last),
+    };
+  });
+}
+
+function forgetOffsets({ topic, partition }: TopicPartition): string {
+  const name = topic.replaceAll("'", "''");
+  return `DELETE FROM milepost_offsets WHERE topic = '${name}' AND partition = ${partition};`;
 }
 
 /** Faults of the program, which no retry heals. */
