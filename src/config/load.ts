@@ -42,6 +42,7 @@ export function loadServeOptions(given: Given): Loaded {
   }
   const complete = options as ServeOptions;
   refuseOpenPorts(complete);
+  refuseMirroredAlone(complete);
   return { options: complete, file };
 }
 
@@ -71,6 +72,14 @@ function refuseOpenPorts(options: ServeOptions): void {
     "nobody has to log in here, so only this machine may connect. This would open to others\n" +
       `${open.map((line) => `  ${line}\n`).join("")}` +
       "Say --insecure if that is what you want, or leave the address at 127.0.0.1",
+  );
+}
+
+function refuseMirroredAlone({ durability, uplink }: ServeOptions): void {
+  if (durability !== "mirrored" || uplink !== null) return;
+  throw new ConfigError(
+    "--durability: mirrored needs an uplink, which this gateway does not have;\n" +
+      "name the cluster with --uplink BROKERS, or say logged or flushed",
   );
 }
 

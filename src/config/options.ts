@@ -3,8 +3,11 @@ import { availableParallelism } from "node:os";
 import { z } from "zod";
 import { parseDuration, parseSize } from "./quantities.ts";
 
-/** `logged` survives a crash of the process, `flushed` is on this disk. */
-type Durability = "logged" | "flushed";
+/**
+ * `logged` survives a crash of the process, `flushed` is on this disk, `mirrored` is in the
+ * cluster behind the uplink with acks=all.
+ */
+export type Durability = "logged" | "flushed" | "mirrored";
 
 export type ServeOptions = {
   /** Absolute. */
@@ -21,6 +24,8 @@ export type ServeOptions = {
   adminPort: number;
   workers: number;
   durability: Durability;
+  /** Brokers `host:port` of the Kafka cluster that holds the topics; null: this node does. */
+  uplink: string[] | null;
   regions: boolean;
   live: boolean;
   staleMs: number;
@@ -85,6 +90,8 @@ const onOff = z.union(
   [z.boolean(), z.string().transform((text, context) => toggled(text, context))],
   "expected on or off",
 );
+
+const brokersText = "expected brokers such as kafka-1:9092,kafka-2:9092";
 
 const originText = "expected origins such as https://app.example.com, or *";
 
@@ -179,11 +186,25 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     name: "durability",
     value: "LEVEL",
     help:
-      "what an acknowledgement means: logged (survives a crash of the process)\n" +
-      "or flushed (is on this disk)",
+      "what an acknowledgement means: logged (survives a crash of the process),\n" +
+      "flushed (is on this disk) or, with --uplink, mirrored (is in that cluster)",
     default: "flushed",
-    schema: z.string("expected logged or flushed").transform(durabilityOfOneNode),
+    schema: z.string("expected logged, flushed or mirrored").transform(durabilityOfOneNode),
     fromText: asIs,
+  },
+  uplink: {
+    name: "uplink",
+    value: "BROKERS",
+    help:
+      "the Kafka cluster that holds the topics, as host:port,…; this node then buffers\n" +
+      "in front of it and its own Kafka port is off",
+    default: null,
+    defaultText: "none",
+    schema: z
+      .union([z.string().transform(list), z.array(z.string())], brokersText)
+      .transform((brokers, context) => (brokers as string[]).map((one) => broker(one, context))),
+    fromText: list,
+    many: true,
   },
   regions: {
     name: "regions",
@@ -275,15 +296,22 @@ function toggled(text: string, context: z.RefinementCtx): boolean {
 }
 
 function durabilityOfOneNode(text: string, context: z.RefinementCtx): Durability {
-  if (text === "logged" || text === "flushed") return text;
+  if (text === "logged" || text === "flushed" || text === "mirrored") return text;
   const reasons = new Map([
-    ["mirrored", "mirrored needs an uplink, which this gateway does not have"],
     ["replicated", "replicated needs a cluster, which this gateway is not part of"],
     ["replicated-flushed", "replicated-flushed needs a cluster, which this gateway is not part of"],
   ]);
   context.addIssue(
-    `expected logged or flushed${reasons.has(text) ? `: ${reasons.get(text)}` : ""}`,
+    `expected logged, flushed or mirrored${reasons.has(text) ? `: ${reasons.get(text)}` : ""}`,
   );
+  return z.NEVER;
+}
+
+function broker(text: string, context: z.RefinementCtx): string {
+  const [, name, port] = /^(.+):(\d{1,5})$/.exec(text.trim()) ?? [];
+  const named = host.safeParse(name ?? "");
+  if (named.success && Number(port) > 0 && Number(port) < 65_536) return `${name}:${port}`;
+  context.addIssue(brokersText);
   return z.NEVER;
 }
 

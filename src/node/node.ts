@@ -192,7 +192,9 @@ async function startThreads(
 }
 
 function startLogThread(options: ServeOptions): Worker {
-  const { dataDir: dir, diskMin, durability } = options;
+  const { dataDir: dir, diskMin } = options;
+  // what the cluster acknowledged is on this disk too: its place in the log stays true
+  const durability = options.durability === "mirrored" ? "flushed" : options.durability;
   const workerData: LogThreadOptions = { dir, diskMin, durability, now: Date.now() };
   return new Worker(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
 }

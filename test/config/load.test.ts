@@ -41,6 +41,7 @@ test("the defaults are the documented ones", () => {
     adminPort: 9600,
     workers: 1,
     durability: "flushed",
+    uplink: null,
     regions: false,
     live: true,
     staleMs: 600_000,
@@ -113,9 +114,13 @@ test.each([
   [{ allowOrigin: ["ftp//x"] }, "--allow-origin: expected origins such as"],
   [{ allowOrigin: ["https://x/path"] }, "--allow-origin: expected origins such as"],
   [{ durability: "mirrored" }, "mirrored needs an uplink"],
+  [{ uplink: "kafka" }, "--uplink: expected brokers such as kafka-1:9092"],
+  [{ uplink: "kafka:0" }, "--uplink: expected brokers"],
+  [{ uplink: "a:1,,b:2" }, "--uplink: expected brokers"],
+  [{ uplink: "a:1", durability: "replicated" }, "replicated needs a cluster"],
   [{ durability: "replicated" }, "replicated needs a cluster"],
   [{ durability: "replicated-flushed" }, "replicated-flushed needs a cluster"],
-  [{ durability: "fsync" }, '--durability: expected logged or flushed, not "fsync"'],
+  [{ durability: "fsync" }, '--durability: expected logged, flushed or mirrored, not "fsync"'],
 ])("flags %o are refused", (flags, message) => {
   expect(refusal({ flags: flags as Given["flags"] })).toContain(message);
 });
@@ -128,6 +133,16 @@ test.each([
 ])("--advertise %s is the host %s", (advertise, host) => {
   expect(load({ flags: { advertise } }).options.advertise).toBe(host);
 });
+
+test.each(["kafka-1:9092, kafka-2:9093", ["kafka-1:9092", "kafka-2:9093"]])(
+  "--uplink %o makes mirrored possible",
+  (uplink) => {
+    const { options } = load({ flags: { uplink, durability: "mirrored" } });
+    expect(options.uplink).toEqual(["kafka-1:9092", "kafka-2:9093"]);
+    expect(options.durability).toBe("mirrored");
+    expect(load({ flags: { uplink } }).options.durability).toBe("flushed");
+  },
+);
 
 test.each(["[10.0.0.1]", "[::1", "::1]", "host:9092"])("--advertise %s is refused", (advertise) => {
   expect(refusal({ flags: { advertise } })).toContain("--advertise: expected an IP address");
@@ -142,7 +157,8 @@ test.each([
   ["allow-origin = [1]\n", "allow-origin: expected origins"],
   ["mqtt_port = 1\n", "unknown key mqtt_port; did you mean mqtt-port?"],
   ["data-dri = 'x'\n", "unknown key data-dri; did you mean data-dir?"],
-  ["uplink = 'b:9092'\n", "unknown key uplink"],
+  ["uplink = 9092\n", "uplink: expected brokers such as"],
+  ["cluster-etcd = 'b:2379'\n", "unknown key cluster-etcd"],
   ["__proto__ = 1\n", "unknown key __proto__"],
   ["[serve]\nmqtt-port = 1\n", "unknown key serve"],
   ["mqtt-port = \n", "Invalid TOML"],
