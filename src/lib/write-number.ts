@@ -7,6 +7,8 @@ const MILLION = 1_000_000;
 /** Seven places behind the point are a centimetre on earth. */
 const PLACES = 7;
 const SCALE = 10 ** PLACES;
+/** Up to fifteen digits no two numbers are the same double. */
+const SCALED_MAX = 10 ** 15;
 
 /** Returns where it ends. `n`: whole, from 0 to 2^53; anything else is left to `String`. */
 export function writeInteger(target: Buffer, at: number, n: number): number {
@@ -21,7 +23,7 @@ export function writeInteger(target: Buffer, at: number, n: number): number {
 export function writeDecimal(target: Buffer, at: number, x: number): number {
   const scaled = Math.round(Math.abs(x) * SCALE);
   // exactly this number: both are the double that is next to the quotient
-  if (!(scaled < 2 ** 31) || scaled / SCALE !== Math.abs(x)) return writeText(target, at, x);
+  if (!(scaled < SCALED_MAX) || scaled / SCALE !== Math.abs(x)) return writeText(target, at, x);
   if (x < 0) target[at++] = MINUS;
   const whole = Math.floor(scaled / SCALE);
   let places = scaled - whole * SCALE;

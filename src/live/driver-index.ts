@@ -1,5 +1,6 @@
 /**
- * Where drivers are: a grid of 600 m on the equator, and in each of its squares a list of rows.
+ * Where drivers are: a grid of 435 m on the equator, and in each of its squares a list of rows
+ * (row-list.ts).
  * Squares with somebody in them are kept by the degree they lie in, so that empty parts of the
  * earth cost nothing either. A driver that stays in its square costs nothing.
  *
@@ -10,23 +11,29 @@ import type { Area, Box } from "./area.ts";
 import { EARTH_RADIUS_METRES, METRES_PER_DEGREE, RADIANS } from "../lib/earth.ts";
 import { DegreeGrid } from "./degree-grid.ts";
 import { type Near, Nearest, Point } from "./nearest.ts";
+import { NONE, RowLists } from "./row-list.ts";
 
-/** Of a degree, in squares: the most for which all are numbered below 2^31. */
-const SIDE = 180;
+/** Of a degree, in squares: then the number of a degree and one in it are 16 bits each. */
+const SIDE = 256;
+const SQUARES = SIDE * SIDE;
 const DEGREES_AROUND = 360;
 const grid = new DegreeGrid(SIDE);
-const NONE = -1;
+/** No degree has the last number of 16 bits. */
+const NOWHERE = 2 ** 32 - 1;
 
 type Positions = { readonly lat: Float64Array; readonly lon: Float64Array; capacity: number };
 
 export class DriverIndex {
   readonly #positions: Positions;
-  /** Degree → square → first row of its list. */
+  /** Degree → square → its list. */
   readonly #degrees = new Map<number, Map<number, number>>();
-  #next = new Int32Array(0);
-  #previous = new Int32Array(0);
-  /** Row → its square; `NONE`: not in here. */
-  #square = new Int32Array(0);
+  readonly #lists = new RowLists();
+  /** Row → its place in its list. */
+  #place = new Int32Array(0);
+  /** Row → its degree and the square in that; `NOWHERE`: not in here. */
+  #square = new Uint32Array(0);
+  /** How far the last question had to look: most are about the same city. */
+  #reach = REACH_MIN_METRES;
 
   constructor(positions: Positions) {
     this.#positions = positions;
@@ -35,28 +42,35 @@ export class DriverIndex {
   /** The driver of a row is where its columns say. */
   put(row: number): void {
     if (this.#square.length < this.#positions.capacity) this.#grow(this.#positions.capacity);
-    const square = grid.squareOf(this.#positions.lat[row], this.#positions.lon[row]);
+    const line = grid.lineOf(this.#positions.lat[row]);
+    const column = grid.columnOf(this.#positions.lon[row]);
+    const degree = degreeLine(line) * DEGREES_AROUND + degreeLine(column);
+    const inDegree = (line % SIDE) * SIDE + (column % SIDE);
+    const square = degree * SQUARES + inDegree;
     if (square === this.#square[row]) return;
     this.remove(row);
-    const degree = degreeOf(square);
     let squares = this.#degrees.get(degree);
     if (squares === undefined) this.#degrees.set(degree, (squares = new Map()));
-    const first = squares.get(square);
-    this.#next[row] = first ?? NONE;
-    this.#previous[row] = NONE;
-    if (first !== undefined) this.#previous[first] = row;
-    squares.set(square, row);
+    const list = squares.get(inDegree) ?? NONE;
+    const place = this.#lists.add(list, row);
+    if (this.#lists.listAt(place) !== list) squares.set(inDegree, this.#lists.listAt(place));
+    this.#place[row] = place;
     this.#square[row] = square;
   }
 
   remove(row: number): void {
-    if (row >= this.#square.length || this.#square[row] === NONE) return;
-    const next = this.#next[row];
-    const previous = this.#previous[row];
-    if (next !== NONE) this.#previous[next] = previous;
-    if (previous !== NONE) this.#next[previous] = next;
-    else this.#setFirst(this.#square[row], next);
-    this.#square[row] = NONE;
+    if (row >= this.#square.length || this.#square[row] === NOWHERE) return;
+    const inDegree = this.#square[row] % SQUARES;
+    const degree = (this.#square[row] - inDegree) / SQUARES;
+    const squares = this.#degrees.get(degree) as Map<number, number>;
+    const list = squares.get(inDegree) as number;
+    const place = this.#place[row];
+    const { moved, rest } = this.#lists.remove(list, place);
+    this.#place[moved] = place;
+    if (rest === NONE) squares.delete(inDegree);
+    else if (rest !== list) squares.set(inDegree, rest);
+    if (squares.size === 0) this.#degrees.delete(degree);
+    this.#square[row] = NOWHERE;
   }
 
   /** Rows within an area, in no order; ends early when `visit` returns false. */
@@ -79,7 +93,7 @@ export class DriverIndex {
     if (limit === 0) return [];
     const from = new Point(lat, lon);
     // looks around in rings, as it were: each as wide as it takes by what was found in the last
-    for (let reach = Math.min(radius, REACH_MIN_METRES); ;) {
+    for (let reach = Math.min(radius, this.#reach); ;) {
       if (reach > REACH_MAX_METRES) return this.#far(from, radius, limit, accept);
       const nearest = new Nearest(limit, from, reach);
       const box = boxAround(lat, lon, reach);
@@ -87,6 +101,7 @@ export class DriverIndex {
         this.#meet(row, from, nearest, accept);
         return true;
       });
+      if (nearest.isFull) this.#reach = clamped(SPARE * nearest.metres);
       if (reach >= radius || nearest.isFull) return nearest.found();
       const likely = Math.sqrt((1.5 * limit) / Math.max(1, nearest.count));
       reach = Math.min(radius, reach * Math.min(2, likely));
@@ -97,18 +112,21 @@ export class DriverIndex {
   #far(from: Point, radius: number, limit: number, accept: (row: number) => boolean): Near[] {
     const nearest = new Nearest(limit, from, radius);
     const degrees = [...this.#degrees].map(([degree, squares]) => {
-      return { least: from.leastTo(...middleOf(degree), 1), squares };
+      const [south, west] = cornerOf(degree);
+      return { least: from.leastTo(south + 0.5, west + 0.5, 1), south, west, squares };
     });
-    for (const { least, squares } of degrees.sort((a, b) => a.least - b.least)) {
+    for (const { least, south, west, squares } of degrees.sort((a, b) => a.least - b.least)) {
       if (least > nearest.metres) break;
-      for (const [square, first] of squares) {
-        const line = Math.floor(square / grid.columns);
+      for (const [square, list] of squares) {
+        const column = square % SIDE;
+        const line = (square - column) / SIDE;
         const size = 1 / SIDE;
-        const [lat, lon] = [(line + 0.5) * size - 90, ((square % grid.columns) + 0.5) * size - 180];
+        const [lat, lon] = [south + (line + 0.5) * size, west + (column + 0.5) * size];
         if (from.leastTo(lat, lon, size) > nearest.metres) continue;
-        for (let row = first; row !== NONE; row = this.#next[row]) {
+        this.#lists.visit(list, (row) => {
           this.#meet(row, from, nearest, accept);
-        }
+          return true;
+        });
       }
     }
     return nearest.found();
@@ -154,10 +172,10 @@ export class DriverIndex {
       const x = degree % DEGREES_AROUND;
       const [line, column] = [((degree - x) / DEGREES_AROUND) * SIDE, x * SIDE];
       const part: Squares = {
-        south: Math.max(south, line),
-        north: Math.min(north, line + SIDE - 1),
-        west: Math.max(west, column),
-        east: Math.min(east, column + SIDE - 1),
+        south: Math.max(south - line, 0),
+        north: Math.min(north - line, SIDE - 1),
+        west: Math.max(west - column, 0),
+        east: Math.min(east - column, SIDE - 1),
       };
       if (part.south > part.north || part.west > part.east) continue;
       if (!this.#inDegree(squares, part, visit)) return;
@@ -168,60 +186,45 @@ export class DriverIndex {
     const { south, north, west, east } = part;
     // a large box has more squares than there are with somebody in them
     if ((north - south + 1) * (east - west + 1) > squares.size) {
-      for (const [square, first] of squares) {
-        const column = square % grid.columns;
-        const line = (square - column) / grid.columns;
+      for (const [square, list] of squares) {
+        const column = square % SIDE;
+        const line = (square - column) / SIDE;
         if (line < south || line > north || column < west || column > east) continue;
-        if (!this.#visit(first, visit)) return false;
+        if (!this.#lists.visit(list, visit)) return false;
       }
       return true;
     }
     for (let line = south; line <= north; line++) {
       for (let column = west; column <= east; column++) {
-        const first = squares.get(line * grid.columns + column);
-        if (first !== undefined && !this.#visit(first, visit)) return false;
+        const list = squares.get(line * SIDE + column);
+        if (list !== undefined && !this.#lists.visit(list, visit)) return false;
       }
     }
     return true;
   }
 
-  #visit(first: number, visit: (row: number) => boolean): boolean {
-    for (let row = first; row !== NONE; row = this.#next[row]) if (!visit(row)) return false;
-    return true;
-  }
-
-  #setFirst(square: number, row: number): void {
-    const degree = degreeOf(square);
-    const squares = this.#degrees.get(degree) as Map<number, number>;
-    if (row !== NONE) squares.set(square, row);
-    else squares.delete(square);
-    if (squares.size === 0) this.#degrees.delete(degree);
-  }
-
   #grow(capacity: number): void {
-    const old = [this.#next, this.#previous, this.#square];
-    const [next, previous, square] = old.map((column) => {
-      const grown = new Int32Array(capacity).fill(NONE);
-      grown.set(column);
-      return grown;
-    });
-    this.#next = next;
-    this.#previous = previous;
+    const place = new Int32Array(capacity);
+    place.set(this.#place);
+    const square = new Uint32Array(capacity).fill(NOWHERE);
+    square.set(this.#square);
+    this.#place = place;
     this.#square = square;
   }
 }
 
-const REACH_MIN_METRES = 250;
+const REACH_MIN_METRES = 100;
+/** What the first look reaches beyond what the last question needed, so that it is mostly enough. */
+const SPARE = 1.2;
+/** What another city left behind may be far too much here: no first look reaches further. */
+const FIRST_REACH_MAX_METRES = 1000;
 /** Rings beyond would look at ten thousand squares, most of them empty. */
 const REACH_MAX_METRES = 16_000;
+/** Of one degree. */
 type Squares = Box;
 
-const degreeOf = (square: number): number => {
-  const line = Math.floor(square / grid.columns);
-  const column = square - line * grid.columns;
-  const y = Math.floor(line / SIDE);
-  return y * DEGREES_AROUND + Math.floor(column / SIDE);
-};
+const clamped = (metres: number): number =>
+  Math.min(FIRST_REACH_MAX_METRES, Math.max(REACH_MIN_METRES, metres));
 const degreeLine = (lineOrColumn: number): number => Math.floor(lineOrColumn / SIDE);
 const degreesOf = (bottom: number, top: number, left: number, right: number): number[] => {
   const degrees: number[] = [];
@@ -230,10 +233,10 @@ const degreesOf = (bottom: number, top: number, left: number, right: number): nu
   }
   return degrees;
 };
-/** Latitude and longitude of a degree's middle. */
-const middleOf = (degree: number): [number, number] => {
+/** Latitude and longitude of a degree's south-west. */
+const cornerOf = (degree: number): [south: number, west: number] => {
   const y = Math.floor(degree / DEGREES_AROUND);
-  return [y - 89.5, degree - y * DEGREES_AROUND - 179.5];
+  return [y - 90, degree - y * DEGREES_AROUND - 180];
 };
 
 /** Holds the circle; all longitudes where that reaches a pole. */
