@@ -1,7 +1,8 @@
 /** Runs a worker that writes to PostgreSQL until it is told to stop. */
 import { startSinkAdmin } from "../sinks/admin.ts";
-import { Postgres } from "../sinks/postgres.ts";
+import { postgres } from "../sinks/postgres.ts";
 import { Progress } from "../sinks/progress.ts";
+import { Transactional } from "../sinks/transactional.ts";
 import { Worker } from "../sinks/worker.ts";
 import { clientOptions } from "./kafka-client.ts";
 import type { PostgresFlags } from "./sink.ts";
@@ -19,7 +20,7 @@ export async function writePostgres(flags: PostgresFlags): Promise<void> {
     kafka: { ...clientOptions(flags.server), clientId: "milepost-sink" },
     group,
     topics,
-    target: new Postgres({ url, sink: group, createSchema, everyMs: every }),
+    target: new Transactional(postgres(url), { sink: group, createSchema, everyMs: every }),
     progress,
     say,
   });

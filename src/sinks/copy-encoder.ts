@@ -8,8 +8,9 @@ import { copyBytes } from "../lib/copy-bytes.ts";
 import { limits } from "../model/limits.ts";
 import { CellCache } from "../partitions/cell.ts";
 import { murmur2 } from "../partitions/murmur2.ts";
+import type { RowEncoder } from "./database.ts";
 import type { OwnColumns } from "./own-columns.ts";
-import { PingRow } from "./ping-row.ts";
+import { cellResolution, PingRow } from "./ping-row.ts";
 
 /** In the order of their fields below; the types are what the bytes are. */
 export const columns: readonly { name: string; type: string }[] = [
@@ -31,7 +32,6 @@ export const columns: readonly { name: string; type: string }[] = [
   { name: "k_offset", type: "int8" },
 ];
 
-export const cellResolution = 9;
 const dayMs = 86_400_000;
 /** 2000-01-01, where PostgreSQL's times begin. */
 const epochMs = 946_684_800_000;
@@ -45,7 +45,7 @@ const fixedBytes = 2 + 16 * 4 + 8 + 8 + 8 + 5 * 4 + 8 + 3 + 8 + 4 + 8;
 const header = Buffer.from("PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0", "latin1");
 const trailer = Buffer.from([0xff, 0xff]);
 
-export class CopyEncoder {
+export class CopyEncoder implements RowEncoder<Buffer> {
   readonly row = new PingRow();
   /** Days since 1970 that rows were of, as long as `day` is not asked for them. */
   readonly days = new Set<number>();
@@ -73,6 +73,10 @@ export class CopyEncoder {
     this.#out = [];
     this.#next(0);
     this.#append(header);
+  }
+
+  refuses(): null {
+    return null;
   }
 
   from(topic: string, partition: number): void {
@@ -166,7 +170,12 @@ export class CopyEncoder {
     view.setInt32(this.#at + 4, this.#partition);
     this.#at += 8;
     this.#int8(offset);
-    if (own !== null) this.#at = own.write(this.#bytes, this.#at);
+    if (own !== null) for (const value of own.values) this.#value(value);
+  }
+
+  #value(value: Buffer | null): void {
+    if (value === null) this.#null();
+    else this.#text(value, 0, value.byteLength);
   }
 
   #null(): void {

@@ -1,8 +1,8 @@
-/** A batch of the log's records as chunks of COPY, without those that are no rows. */
+/** A batch of the log's records as chunks of rows, without those that are no rows. */
 import { baseOffset } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { hasRecords } from "../uplink/raw-fetch.ts";
-import type { CopyEncoder } from "./copy-encoder.ts";
+import type { RowEncoder } from "./database.ts";
 import { type DeadLetter, placeOf, SinkFailure, type Slice } from "./target.ts";
 
 /** Which records are not written, and why. */
@@ -76,12 +76,12 @@ function unreadable(slice: Slice, bytes: Uint8Array, error: unknown): SinkFailur
 }
 
 /** Fills `encoded` as it goes. */
-export function* encode(
-  encoder: CopyEncoder,
+export function* encode<Chunk>(
+  encoder: RowEncoder<Chunk>,
   batch: Slice[],
   left: LeftOut,
   encoded: Encoded,
-): Generator<Buffer> {
+): Generator<Chunk> {
   encoder.begin();
   let at = -1;
   const cursor = new BatchCursor(batch);

@@ -5,63 +5,23 @@
 import { parseObject } from "../codec/json.ts";
 import type { PingRow } from "./ping-row.ts";
 
-export type OwnColumn = { name: string; type: string };
-
-type Write = (value: unknown) => Buffer | null;
-
-const whole = (low: number, high: number, bytes: 2 | 4): Write => {
-  return (value) => {
-    if (typeof value !== "number" || !Number.isInteger(value)) return null;
-    if (value < low || value > high) return null;
-    const out = Buffer.alloc(bytes);
-    out.writeIntBE(value, 0, bytes);
-    return out;
-  };
-};
-
-/** By PostgreSQL's name of the type; columns of others are left to their defaults. */
-const writers: Readonly<Record<string, Write>> = {
-  text: (value) => (typeof value === "string" ? Buffer.from(value) : null),
-  bool: (value) => (typeof value === "boolean" ? Buffer.from([Number(value)]) : null),
-  int2: whole(-32_768, 32_767, 2),
-  int4: whole(-2_147_483_648, 2_147_483_647, 4),
-  int8: (value) => {
-    if (!Number.isSafeInteger(value)) return null;
-    const out = Buffer.alloc(8);
-    out.writeBigInt64BE(BigInt(value as number));
-    return out;
-  },
-  float4: (value) => {
-    if (typeof value !== "number" || !Number.isFinite(Math.fround(value))) return null;
-    const out = Buffer.alloc(4);
-    out.writeFloatBE(value);
-    return out;
-  },
-  float8: (value) => {
-    if (typeof value !== "number") return null;
-    const out = Buffer.alloc(8);
-    out.writeDoubleBE(value);
-    return out;
-  },
-};
-
-export function canFill(type: string): boolean {
-  return Object.hasOwn(writers, type);
-}
+/** A value as the database takes it; null when it is not of the column's type. */
+export type WriteValue = (value: unknown) => Buffer | null;
+export type OwnColumn = { name: string; write: WriteValue };
 
 const empty = new Uint8Array(0);
 
 export class OwnColumns {
-  readonly #columns: { name: string; write: Write }[];
+  readonly #columns: readonly OwnColumn[];
   /** Of the row read last: a value for each column. */
-  readonly #values: (Buffer | null)[];
+  readonly values: (Buffer | null)[];
   /** The members of `extra` that are left. */
   extra: Uint8Array = empty;
   bytesMax = 0;
 
-  constructor(columns: OwnColumn[]) {
-    this.#columns = columns.map(({ name, type }) => ({ name, write: writers[type] }));
-    this.#values = columns.map(() => null);
+  constructor(columns: readonly OwnColumn[]) {
+    this.#columns = columns;
+    this.values = columns.map(() => null);
   }
 
   get count(): number {
@@ -70,11 +30,11 @@ export class OwnColumns {
 
   read(row: PingRow): this {
     const { extra, extraStart: start, extraEnd: end } = row;
-    this.#values.fill(null);
+    this.values.fill(null);
     this.extra = extra.subarray(start, end);
     if (end > start) this.#pick(Buffer.concat([Buffer.from("{"), this.extra, Buffer.from("}")]));
     this.bytesMax = this.extra.byteLength;
-    for (const value of this.#values) this.bytesMax += 4 + (value?.byteLength ?? 0);
+    for (const value of this.values) this.bytesMax += 4 + (value?.byteLength ?? 0);
     return this;
   }
 
@@ -86,20 +46,10 @@ export class OwnColumns {
       if (!Object.hasOwn(members, name)) continue;
       const value = write(members[name]);
       if (value === null) continue;
-      this.#values[i] = value;
+      this.values[i] = value;
       delete members[name];
       picked = true;
     }
     if (picked) this.extra = Buffer.from(JSON.stringify(members).slice(1, -1));
-  }
-
-  /** Writes the fields; where they end. */
-  write(bytes: Buffer, start: number): number {
-    let at = start;
-    for (const value of this.#values) {
-      at = bytes.writeInt32BE(value?.byteLength ?? -1, at);
-      if (value !== null) at += value.copy(bytes, at);
-    }
-    return at;
   }
 }

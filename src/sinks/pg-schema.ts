@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import type { Client } from "pg";
 import { columns } from "./copy-encoder.ts";
-import { canFill, type OwnColumn } from "./own-columns.ts";
+import type { OwnColumn } from "./own-columns.ts";
+import { writerOf } from "./pg-types.ts";
 import { SinkFailure } from "./target.ts";
 
 export type Table = {
@@ -53,8 +54,9 @@ export async function findTable(client: Client): Promise<Table> {
     [oid],
   );
   checkColumns(found);
-  const own = found.filter(({ name: own, type, made }) => {
-    return !made && canFill(type) && !columns.some((column) => column.name === own);
+  const own = found.flatMap(({ name: own, type, made }) => {
+    const write = made || columns.some((column) => column.name === own) ? null : writerOf(type);
+    return write === null ? [] : [{ name: own, write }];
   });
   return { oid, schema, name, partitioned: kind === "p", own };
 }

@@ -10,6 +10,9 @@ import { CanonicalScanner } from "../codec/scan.ts";
 import { errorTable, type ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 
+/** Of column `h3`: cells some 200 m across. */
+export const cellResolution = 9;
+
 const empty = new Uint8Array(0);
 
 /** ms: what a timestamptz can hold, 4714 BC to 294276 AD. */

@@ -1,34 +1,16 @@
-/**
- * PostgreSQL as a target. A batch is one transaction: COPY of its rows, then `milepost_offsets`
- * from the batch's start to its end where the epoch is still ours. The row is locked only from
- * there to the COMMIT, so a worker that stands still holds up nobody.
- */
-import type { Client } from "pg";
-import {
-  BatchCursor,
-  encode,
-  type Encoded,
-  type LeftOut,
-  nothingYet,
-  offsetKey,
-} from "./encode.ts";
+/** PostgreSQL: rows by COPY in its binary form, into a partition a day. */
+import { Client } from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import { limits } from "../model/limits.ts";
+import { columns, CopyEncoder } from "./copy-encoder.ts";
+import type { Database, Letter, Move, OffsetRow, Session } from "./database.ts";
+import { DayPartitions } from "./day-partitions.ts";
+import { OwnColumns } from "./own-columns.ts";
 import { asFailure, isBadRow, rowReason } from "./pg-errors.ts";
-import { copyChunks, MissingDays, openSession, type Session } from "./pg-session.ts";
-import { Sampler } from "./sampler.ts";
-import type { Bury, Opened, Slice, Taken, Target, TopicPartition, Written } from "./target.ts";
-import { placeOf, SinkFailure } from "./target.ts";
+import { createSchema, findTable, type Table } from "./pg-schema.ts";
+import type { Taken } from "./target.ts";
 
-export type PostgresOptions = {
-  url: string;
-  /** The name its offsets stand under: the consumer group's. */
-  sink: string;
-  createSchema: boolean;
-  /** One row a driver and interval; null: all. */
-  everyMs: number | null;
-};
-
-/** What we know of a partition that is ours. */
-type Held = { topicId: string; epoch: number; next: number };
+const connectMs = 10_000;
 
 const takePartitions = `
   INSERT INTO milepost_offsets AS o (sink, topic, topic_id, partition, next_offset, epoch)
@@ -47,236 +29,229 @@ const moveOffsets = `
     AND o.next_offset = b.since AND o.epoch = b.epoch
   RETURNING o.topic_id, o.partition`;
 
-const everything = { from: 0, to: Infinity };
+const claimLetters = `
+  INSERT INTO milepost_replayed
+  SELECT dlq_id, dlq_partition, dlq_offset, topic, partition, "offset",
+    to_timestamp(received / 1000)
+  FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[],
+      $7::float8[], $8::text[], $9::float8[])
+    AS l(dlq_id, dlq_partition, dlq_offset, topic, partition, "offset", received, id, ts)
+  WHERE NOT EXISTS (
+    SELECT FROM positions x
+    WHERE x.id = l.id
+      AND x.ts BETWEEN to_timestamp((l.ts - 1) / 1000) AND to_timestamp((l.ts + 1) / 1000)
+      AND k_topic = l.topic AND k_partition = l.partition AND k_offset = l."offset")
+  ON CONFLICT DO NOTHING
+  RETURNING dlq_offset AS offset`;
 
-export class Postgres implements Target {
-  readonly #options: PostgresOptions;
-  readonly #held = new Map<string, Held>();
-  readonly #sampler: Sampler | null;
-  #session: Session | null = null;
-  #created = false;
-  /** A try failed: its transaction may be in all the same. What it would have written. */
-  #unsure: Encoded | null = null;
-  /** The batch that is being written, and what was found out about it. */
-  #batch: { slices: Slice[]; bad: Map<string, string>; kept: Set<string> | null } | null = null;
+const newestRows = `
+  SELECT u.id, extract(epoch FROM p.ts)::float8 * 1000 AS ms
+  FROM unnest($1::text[]) AS u(id) CROSS JOIN LATERAL (
+    SELECT ts FROM positions WHERE positions.id = u.id ORDER BY ts DESC LIMIT $2
+  ) p ORDER BY p.ts`;
 
-  constructor(options: PostgresOptions) {
-    this.#options = options;
-    this.#sampler = options.everyMs === null ? null : new Sampler(options.everyMs);
+export function postgres(url: string): Database<Buffer> {
+  return {
+    connect: (options) => PostgresSession.open({ url, ...options }),
+    isBadRow,
+    rowReason,
+    asFailure,
+  };
+}
+
+class PostgresSession implements Session<Buffer> {
+  readonly encoder: CopyEncoder;
+  readonly #client: Client;
+  readonly #sink: string;
+  readonly #days: DayPartitions;
+  /** The COPY whose rows the encoder writes. */
+  readonly #copy: string;
+
+  private constructor(client: Client, sink: string, table: Table) {
+    this.#client = client;
+    this.#sink = sink;
+    this.encoder = new CopyEncoder(table.own.length === 0 ? null : new OwnColumns(table.own));
+    this.#days = new DayPartitions(table);
+    const names = [...columns, ...table.own].map(({ name }) => client.escapeIdentifier(name));
+    this.#copy = `COPY positions (${names.join(", ")}) FROM STDIN (FORMAT binary)`;
   }
 
-  async open(partitions: Taken[]): Promise<Opened[]> {
-    this.#held.clear();
-    this.#sampler?.forget();
-    this.#batch = null;
-    this.#unsure = null;
-    return this.#attempt(async ({ client }) => {
-      await client.query("BEGIN");
-      await this.#refuseOtherTopics(client, partitions);
-      const { rows } = await client.query<OffsetRow>(takePartitions, [
-        this.#options.sink,
-        partitions.map(({ topic }) => topic),
-        partitions.map(({ topicId }) => topicId),
-        partitions.map(({ partition }) => partition),
-        partitions.map(({ first }) => first),
-      ]);
-      await client.query("COMMIT");
-      return rows.map(({ topic, topic_id: topicId, partition, next_offset, epoch }) => {
-        const next = Number(next_offset);
-        this.#held.set(placeOf({ topic, partition }), { topicId, epoch, next });
-        return { topic, topicId, partition, next };
-      });
+  static async open(options: {
+    url: string;
+    sink: string;
+    createSchema: boolean;
+  }): Promise<PostgresSession> {
+    const client = new Client({
+      connectionString: options.url,
+      application_name: `milepost ${options.sink}`.slice(0, 63),
+      connectionTimeoutMillis: connectMs,
+      keepAlive: true,
     });
-  }
-
-  async write(slices: Slice[], bury: Bury): Promise<Written> {
-    if (this.#batch?.slices !== slices) this.#batch = { slices, bad: new Map(), kept: null };
-    const batch = this.#batch;
-    return this.#attempt(async (session) => {
-      if (this.#unsure !== null && (await this.#isIn(session.client, slices))) {
-        return this.#written(slices, this.#unsure);
-      }
-      if (this.#sampler !== null) {
-        batch.kept ??= await this.#sampler.choose(session.client, slices);
-      }
-      for (;;) {
-        const encoded = nothingYet(slices);
-        this.#unsure = encoded;
-        await session.days.make(session.client, session.days.ahead(Date.now()));
-        let error: unknown;
-        try {
-          const left = { ...everything, bad: batch.bad, kept: batch.kept };
-          const lost = await this.#transact(session, slices, left, encoded, bury);
-          if (lost.length > 0) return { lost, rows: [], deadLettered: [] };
-          return this.#written(slices, encoded);
-        } catch (caught) {
-          error = caught;
-        }
-        if (!(error instanceof MissingDays) && !isBadRow(error)) throw error;
-        await session.client.query("ROLLBACK");
-        if (error instanceof MissingDays) await session.days.make(session.client, error.days);
-        else if (!(await this.#findBad(session, slices, batch, 0, encoded.records))) throw error;
-      }
-    });
-  }
-
-  async close(now = false): Promise<void> {
-    const client = this.#session?.client;
-    this.#session = null;
-    if (now) client?.connection?.stream.destroy();
-    else await client?.end().catch(() => {});
-  }
-
-  /** Any failure ends the connection: the next try begins with a new one, and knows nothing. */
-  async #attempt<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    // one that breaks while idle: whoever uses it next hears of it
+    client.on("error", () => {});
+    await client.connect();
     try {
-      const { url, sink, createSchema } = this.#options;
-      this.#session ??= await openSession({
-        url,
-        sink,
-        createSchema: createSchema && !this.#created,
-      });
-      this.#created = true;
-      return await work(this.#session);
+      await client.query(
+        `SET idle_in_transaction_session_timeout = ${limits.sinkIdleInTransactionMs}; ` +
+          "SET lock_timeout = '10s'; SET tcp_keepalives_idle = 30; " +
+          "SET client_min_messages = error",
+      );
+      if (options.createSchema) await createSchema(client);
+      return new PostgresSession(client, options.sink, await findTable(client));
     } catch (error) {
-      await this.close(true);
-      throw asFailure(error);
+      await client.end().catch(() => {});
+      throw error;
     }
   }
 
-  async #refuseOtherTopics(client: Client, partitions: TopicPartition[]): Promise<void> {
-    const { sink } = this.#options;
-    const { rows } = await client.query<{ topic: string }>(
-      "SELECT DISTINCT topic FROM milepost_offsets " +
-        "WHERE sink = $1 AND topic = ANY($2) AND topic_id <> ALL($3::uuid[])",
-      [sink, partitions.map(({ topic }) => topic), partitions.map(({ topicId }) => topicId)],
-    );
-    if (rows.length === 0) return;
-    const [name, topic] = [sink, rows[0].topic].map((text) => client.escapeLiteral(text));
-    throw new SinkFailure(
-      `topic ${rows[0].topic} is not the one that the table has rows of: it was made anew, or ` +
-        "this is another gateway. Name another --group, or forget the old one: " +
-        `DELETE FROM milepost_offsets WHERE sink = ${name} AND topic = ${topic};`,
-    );
+  async begin(probe = false): Promise<void> {
+    const days = this.#days.ahead(Date.now());
+    if (days.length > 0) await this.#days.make(this.#client, days);
+    await this.#client.query(probe ? "BEGIN; SET CONSTRAINTS ALL IMMEDIATE" : "BEGIN");
   }
 
-  /** Whether the try before this one was committed, though nobody told us. */
-  async #isIn(client: Client, slices: Slice[]): Promise<boolean> {
-    const { rows } = await client.query<OffsetRow>(
-      "SELECT topic, topic_id, partition, next_offset, epoch FROM milepost_offsets WHERE sink = $1",
-      [this.#options.sink],
-    );
-    return slices.every((slice) => {
-      const { topicId, epoch } = this.#heldOf(slice);
-      const row = rows.find((one) => {
-        return one.topic_id === topicId && one.partition === slice.partition;
-      });
-      // somebody who took it since began where we ended, if we did
-      return row !== undefined && row.epoch === epoch && Number(row.next_offset) === slice.end;
-    });
+  async commit(): Promise<void> {
+    await this.#client.query("COMMIT");
   }
 
-  #heldOf(slice: TopicPartition): Held {
-    const held = this.#held.get(placeOf(slice));
-    if (held === undefined) throw new Error(`${placeOf(slice)} was never opened`);
-    return held;
+  async rollback(): Promise<void> {
+    await this.#client.query("ROLLBACK");
   }
 
-  #written(slices: Slice[], { rows, letters }: Encoded): Written {
-    this.#unsure = null;
-    this.#batch = null;
-    for (const slice of slices) this.#heldOf(slice).next = slice.end;
-    const deadLettered = slices.map(() => 0);
-    const at = new Map(slices.map((slice, i) => [placeOf(slice), i]));
-    for (const letter of letters) deadLettered[at.get(placeOf(letter)) as number]++;
-    return { lost: [], rows, deadLettered };
+  async put(chunks: () => Iterable<Buffer>): Promise<void> {
+    await copyChunks(this.#client, this.#copy, this.encoder, () => this.#ofKnownDays(chunks()));
   }
 
-  /** Partitions that are another's by now; none: everything is in. */
-  async #transact(
-    session: Session,
-    slices: Slice[],
-    left: LeftOut,
-    encoded: Encoded,
-    bury: Bury,
-  ): Promise<TopicPartition[]> {
-    const { client } = session;
-    await client.query("BEGIN");
-    await this.#copy(session, slices, left, encoded);
-    // before the COMMIT: one that is lost would be lost for good
-    if (encoded.letters.length > 0) await bury(encoded.letters);
-    const held = slices.map((slice) => this.#heldOf(slice));
-    const { rows } = await client.query<OffsetRow>(moveOffsets, [
-      this.#options.sink,
-      held.map(({ topicId }) => topicId),
-      slices.map(({ partition }) => partition),
-      held.map(({ next }) => next),
-      slices.map(({ end }) => end),
-      held.map(({ epoch }) => epoch),
-    ]);
-    const lost = slices.filter(({ topicId, partition }) => {
-      return !rows.some((row) => row.topic_id === topicId && row.partition === partition);
-    });
-    await client.query(lost.length > 0 ? "ROLLBACK" : "COMMIT");
-    return lost;
-  }
-
-  async #copy(session: Session, slices: Slice[], left: LeftOut, encoded: Encoded): Promise<void> {
-    const { encoder, days } = session;
-    const chunks = encode(encoder, slices, left, encoded);
-    await copyChunks(session, function* () {
-      for (const chunk of chunks) {
-        if (days.missing(encoder.days).length > 0) {
-          // all days of the batch at once
-          for (const _ of chunks);
-          throw new MissingDays(days.missing(encoder.days));
-        }
-        yield chunk;
+  *#ofKnownDays(chunks: Iterable<Buffer>): Generator<Buffer> {
+    const iterator = chunks[Symbol.iterator]();
+    for (let step = iterator.next(); !step.done; step = iterator.next()) {
+      if (this.#days.missing(this.encoder.days).length > 0) {
+        // all days of the batch at once
+        while (!iterator.next().done);
+        throw new MissingDays(this.#days.missing(this.encoder.days));
       }
-    });
+      yield step.value;
+    }
   }
 
-  /** Halves the records until each that the database does not take stands alone; false: all are. */
-  async #findBad(
-    session: Session,
-    slices: Slice[],
-    batch: { bad: Map<string, string>; kept: Set<string> | null },
-    from: number,
-    to: number,
-  ): Promise<boolean> {
-    const error = await this.#probe(session, slices, { ...batch, from, to });
-    if (error === null) return false;
-    if (to - from > 1) {
-      const middle = (from + to) >>> 1;
-      const low = await this.#findBad(session, slices, batch, from, middle);
-      const high = await this.#findBad(session, slices, batch, middle, to);
-      return low || high;
-    }
-    const cursor = new BatchCursor(slices);
-    for (let ordinal = 0; ordinal <= from; ordinal++) cursor.next();
-    batch.bad.set(offsetKey(slices[cursor.at], cursor.record.offset), rowReason(error));
+  async mend(error: unknown): Promise<boolean> {
+    if (!(error instanceof MissingDays)) return false;
+    await this.rollback();
+    await this.#days.make(this.#client, error.days);
     return true;
   }
 
-  async #probe(session: Session, slices: Slice[], left: LeftOut): Promise<unknown> {
-    const { client } = session;
-    await client.query("BEGIN; SET CONSTRAINTS ALL IMMEDIATE");
-    try {
-      await this.#copy(session, slices, left, nothingYet(slices));
-      return null;
-    } catch (error) {
-      if (!isBadRow(error)) throw error;
-      return error;
-    } finally {
-      await client.query("ROLLBACK");
-    }
+  async offsets(): Promise<OffsetRow[]> {
+    const { rows } = await this.#client.query<RawOffset>(
+      "SELECT topic, topic_id, partition, next_offset, epoch FROM milepost_offsets WHERE sink = $1",
+      [this.#sink],
+    );
+    return rows.map(offsetRow);
+  }
+
+  async take(partitions: Taken[]): Promise<OffsetRow[]> {
+    const { rows } = await this.#client.query<RawOffset>(takePartitions, [
+      this.#sink,
+      partitions.map(({ topic }) => topic),
+      partitions.map(({ topicId }) => topicId),
+      partitions.map(({ partition }) => partition),
+      partitions.map(({ first }) => first),
+    ]);
+    return rows.map(offsetRow);
+  }
+
+  async move(moves: Move[]): Promise<{ topicId: string; partition: number }[]> {
+    const { rows } = await this.#client.query<RawOffset>(moveOffsets, [
+      this.#sink,
+      moves.map(({ topicId }) => topicId),
+      moves.map(({ partition }) => partition),
+      moves.map(({ next }) => next),
+      moves.map(({ until }) => until),
+      moves.map(({ epoch }) => epoch),
+    ]);
+    return rows.map(({ topic_id: topicId, partition }) => ({ topicId, partition }));
+  }
+
+  forgetCommand(topic: string): string {
+    const [sink, name] = [this.#sink, topic].map((text) => this.#client.escapeLiteral(text));
+    return `DELETE FROM milepost_offsets WHERE sink = ${sink} AND topic = ${name};`;
+  }
+
+  async newest(ids: string[], each: number): Promise<{ id: string; ms: number }[]> {
+    const { rows } = await this.#client.query<{ id: string; ms: number }>(newestRows, [ids, each]);
+    return rows.map(({ id, ms }) => ({ id, ms: Math.round(ms) }));
+  }
+
+  async claim(letters: Letter[]): Promise<Letter[]> {
+    const { rows } = await this.#client.query<{ offset: string }>(claimLetters, [
+      letters.map(({ dlq }) => dlq.topicId),
+      letters.map(({ dlq }) => dlq.partition),
+      letters.map(({ dlq }) => dlq.offset),
+      letters.map(({ topic }) => topic),
+      letters.map(({ partition }) => partition),
+      letters.map(({ offset }) => offset),
+      letters.map(({ received }) => received),
+      letters.map(({ id }) => id),
+      letters.map(({ ts }) => ts),
+    ]);
+    const claimed = new Set(rows.map(({ offset }) => Number(offset)));
+    return letters.filter(({ dlq }) => claimed.has(dlq.offset));
+  }
+
+  async close(now: boolean): Promise<void> {
+    if (now) this.#client.connection?.stream.destroy();
+    else await this.#client.end().catch(() => {});
   }
 }
 
-type OffsetRow = {
+type RawOffset = {
   topic: string;
   topic_id: string;
   partition: number;
   next_offset: string;
   epoch: number;
 };
+
+function offsetRow({ topic, topic_id: topicId, partition, next_offset, epoch }: RawOffset) {
+  return { topic, topicId, partition, next: Number(next_offset), epoch };
+}
+
+/** Rows of days that have no partition yet. */
+class MissingDays extends Error {
+  readonly days: number[];
+  constructor(days: number[]) {
+    super("rows of days without a partition");
+    this.days = days;
+  }
+}
+
+async function copyChunks(
+  client: Client,
+  copy: string,
+  encoder: CopyEncoder,
+  chunks: () => Iterable<Buffer>,
+): Promise<void> {
+  const stream = client.query(copyFrom(copy));
+  const { stream: socket } = client.connection;
+  const done = Promise.withResolvers<void>();
+  done.promise.catch(() => {});
+  stream.on("finish", () => done.resolve());
+  stream.on("error", (error) => done.reject(error));
+  try {
+    for (const chunk of chunks()) {
+      if (!stream.write(chunk)) {
+        const drained = Promise.withResolvers<void>();
+        stream.once("drain", () => drained.resolve());
+        await Promise.race([drained.promise, done.promise]);
+      }
+      // with the kernel, all of it
+      if (stream.writableLength === 0 && socket.writableLength === 0) encoder.reuse();
+    }
+  } catch (error) {
+    stream.destroy(error as Error);
+    await done.promise.catch(() => {});
+    throw error;
+  }
+  stream.end();
+  await done.promise;
+}

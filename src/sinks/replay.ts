@@ -4,22 +4,12 @@
  */
 import { RecordCursor } from "../batch/records.ts";
 import { hasRecords } from "../uplink/raw-fetch.ts";
+import type { Database, Letter, Session } from "./database.ts";
 import { PingRow } from "./ping-row.ts";
-import { isBadRow, rowReason, asFailure } from "./pg-errors.ts";
-import { copyChunks, openSession, type Session } from "./pg-session.ts";
 import type { Slice } from "./target.ts";
 
 /** `bytes` is a batch of the dead-letter topic that holds the letter. */
-type Letter = {
-  bytes: Uint8Array;
-  dlq: { topicId: string; partition: number; offset: number };
-  topic: string;
-  partition: number;
-  offset: number;
-  received: number;
-  id: string;
-  ts: number;
-};
+type Found = Letter & { bytes: Uint8Array };
 
 export type Replayed = {
   written: number;
@@ -28,41 +18,27 @@ export type Replayed = {
   failed: { partition: number; offset: number; reason: string }[];
 };
 
-const claimLetters = `
-  INSERT INTO milepost_replayed
-  SELECT dlq_id, dlq_partition, dlq_offset, topic, partition, "offset",
-    to_timestamp(received / 1000)
-  FROM unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::int[], $6::bigint[],
-      $7::float8[], $8::text[], $9::float8[])
-    AS l(dlq_id, dlq_partition, dlq_offset, topic, partition, "offset", received, id, ts)
-  WHERE NOT EXISTS (
-    SELECT FROM positions x
-    WHERE x.id = l.id
-      AND x.ts BETWEEN to_timestamp((l.ts - 1) / 1000) AND to_timestamp((l.ts + 1) / 1000)
-      AND k_topic = l.topic AND k_partition = l.partition AND k_offset = l."offset")
-  ON CONFLICT DO NOTHING
-  RETURNING dlq_offset AS offset`;
-
-const dayMs = 86_400_000;
-
-export class Replay {
-  readonly #session: Session;
+export class Replay<Chunk> {
+  readonly #database: Database<Chunk>;
+  readonly #session: Session<Chunk>;
   readonly result: Replayed = { written: 0, there: 0, failed: [] };
 
-  private constructor(session: Session) {
+  private constructor(database: Database<Chunk>, session: Session<Chunk>) {
+    this.#database = database;
     this.#session = session;
   }
 
-  static async begin(url: string): Promise<Replay> {
+  static async begin<Chunk>(database: Database<Chunk>): Promise<Replay<Chunk>> {
     try {
-      return new Replay(await openSession({ url, sink: "replay-dlq", createSchema: false }));
+      const session = await database.connect({ sink: "replay-dlq", createSchema: false });
+      return new Replay(database, session);
     } catch (error) {
-      throw asFailure(error);
+      throw database.asFailure(error);
     }
   }
 
   async end(): Promise<void> {
-    await this.#session.client.end().catch(() => {});
+    await this.#session.close(false);
   }
 
   /** All letters of the slice; what was written before is passed over. */
@@ -71,23 +47,22 @@ export class Replay {
       if (!hasRecords(bytes)) continue;
       const letters = this.#letters(slice, bytes);
       try {
-        await this.#days(letters);
         await this.#write(letters);
       } catch (error) {
-        throw asFailure(error);
+        throw this.#database.asFailure(error);
       }
     }
   }
 
-  #letters(slice: Slice, bytes: Uint8Array): Letter[] {
-    const letters: Letter[] = [];
+  #letters(slice: Slice, bytes: Uint8Array): Found[] {
+    const letters: Found[] = [];
     const row = new PingRow();
     const cursor = new RecordCursor();
     cursor.open(bytes);
     while (cursor.next()) {
       const { offset: at, timestamp: received } = cursor;
       if (at < slice.start || at >= slice.end) continue;
-      const reason = row.read(cursor);
+      const reason = row.read(cursor) ?? this.#session.encoder.refuses(row);
       const headers = new Map(
         cursor.headers().map(([name, value]) => [name, Buffer.from(value).toString()]),
       );
@@ -120,29 +95,27 @@ export class Replay {
     this.result.failed.push({ partition, offset, reason });
   }
 
-  async #days(letters: Letter[]): Promise<void> {
-    const { days, client } = this.#session;
-    await days.make(client, days.missing(new Set(letters.map(({ ts }) => Math.floor(ts / dayMs)))));
-  }
-
   /** Halves them until one that the database does not take stands alone. */
-  async #write(letters: Letter[]): Promise<void> {
+  async #write(letters: Found[]): Promise<void> {
     if (letters.length === 0) return;
-    const { client } = this.#session;
-    await client.query("BEGIN; SET CONSTRAINTS ALL IMMEDIATE");
+    const session = this.#session;
+    await session.begin(true);
     try {
-      const fresh = await this.#claim(letters);
-      if (fresh.length > 0) await copyChunks(this.#session, () => this.#rows(fresh));
-      await client.query("COMMIT");
+      const fresh = (await session.claim(letters)) as Found[];
+      if (fresh.length > 0) await session.put(() => this.#rows(fresh));
+      await session.commit();
       this.result.written += fresh.length;
       this.result.there += letters.length - fresh.length;
       return;
     } catch (error) {
-      if (!isBadRow(error)) throw error;
-      await client.query("ROLLBACK");
+      if (!this.#database.isBadRow(error)) {
+        if (await session.mend(error)) return this.#write(letters);
+        throw error;
+      }
+      await session.rollback();
       if (letters.length === 1) {
         const { partition, offset } = letters[0].dlq;
-        this.#fail(partition, offset, rowReason(error));
+        this.#fail(partition, offset, this.#database.rowReason(error));
         return;
       }
     }
@@ -151,24 +124,7 @@ export class Replay {
     await this.#write(letters.slice(middle));
   }
 
-  /** Those that nobody has written, neither from here nor (by another sink) from the topic. */
-  async #claim(letters: Letter[]): Promise<Letter[]> {
-    const { rows } = await this.#session.client.query<{ offset: string }>(claimLetters, [
-      letters.map(({ dlq }) => dlq.topicId),
-      letters.map(({ dlq }) => dlq.partition),
-      letters.map(({ dlq }) => dlq.offset),
-      letters.map(({ topic }) => topic),
-      letters.map(({ partition }) => partition),
-      letters.map(({ offset }) => offset),
-      letters.map(({ received }) => received),
-      letters.map(({ id }) => id),
-      letters.map(({ ts }) => ts),
-    ]);
-    const claimed = new Set(rows.map(({ offset }) => Number(offset)));
-    return letters.filter(({ dlq }) => claimed.has(dlq.offset));
-  }
-
-  *#rows(letters: Letter[]): Generator<Buffer> {
+  *#rows(letters: Found[]): Generator<Chunk> {
     const { encoder } = this.#session;
     const wanted = new Map(letters.map((letter) => [letter.dlq.offset, letter]));
     const cursor = new RecordCursor();

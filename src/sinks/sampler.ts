@@ -2,14 +2,16 @@
  * One row a driver and interval of fix time: the first that comes. What the table has already is
  * looked up when a driver is first seen, so that it also holds across restarts.
  */
-import type { Client } from "pg";
 import { limits } from "../model/limits.ts";
+import type { Session } from "./database.ts";
 import { BatchCursor, offsetKey } from "./encode.ts";
 import { PingRow } from "./ping-row.ts";
 import type { Slice } from "./target.ts";
 
 /** Intervals of a driver that are remembered: one that sends what it saved mixes old and new. */
 const intervalsKept = 8;
+
+type Looked = Pick<Session<unknown>, "newest">;
 
 export class Sampler {
   readonly #everyMs: number;
@@ -27,8 +29,8 @@ export class Sampler {
   }
 
   /** The records to be written, by place and offset; those that are no rows among them. */
-  async choose(client: Client, slices: Slice[]): Promise<Set<string>> {
-    await this.#lookUp(client, slices);
+  async choose(table: Looked, slices: Slice[]): Promise<Set<string>> {
+    await this.#lookUp(table, slices);
     const kept = new Set<string>();
     const cursor = new BatchCursor(slices);
     while (cursor.next()) {
@@ -58,7 +60,7 @@ export class Sampler {
     return true;
   }
 
-  async #lookUp(client: Client, slices: Slice[]): Promise<void> {
+  async #lookUp(table: Looked, slices: Slice[]): Promise<void> {
     const unknown = new Set<string>();
     const cursor = new BatchCursor(slices);
     while (cursor.next()) {
@@ -67,16 +69,8 @@ export class Sampler {
       if (!this.#drivers.has(id)) unknown.add(id);
     }
     if (unknown.size === 0) return;
-    const { rows } = await client.query<{ id: string; ms: number }>(
-      `SELECT u.id, extract(epoch FROM p.ts)::float8 * 1000 AS ms
-      FROM unnest($1::text[]) AS u(id) CROSS JOIN LATERAL (
-        SELECT ts FROM positions WHERE positions.id = u.id ORDER BY ts DESC LIMIT ${intervalsKept}
-      ) p ORDER BY p.ts`,
-      [[...unknown]],
-    );
+    const rows = await table.newest([...unknown], intervalsKept);
     for (const id of unknown) this.#drivers.set(id, []);
-    for (const { id, ms } of rows) {
-      this.#drivers.get(id)?.push(Math.floor(Math.round(ms) / this.#everyMs));
-    }
+    for (const { id, ms } of rows) this.#drivers.get(id)?.push(Math.floor(ms / this.#everyMs));
   }
 }

@@ -1,10 +1,12 @@
 /** Writes rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED. */
-import { Postgres } from "../../src/sinks/postgres.ts";
+import { postgres } from "../../src/sinks/postgres.ts";
 import type { Slice } from "../../src/sinks/target.ts";
+import { Transactional } from "../../src/sinks/transactional.ts";
 import { noLetters, pingOf, sliceOf, taken } from "./slices.ts";
 
 const [url, partitions, rows, seed] = process.argv.slice(2);
-const target = new Postgres({ url, sink: "kill", createSchema: true, everyMs: null });
+const options = { sink: "kill", createSchema: true, everyMs: null };
+const target = new Transactional(postgres(url), options);
 let random = Number(seed);
 
 /** Of a batch: few rows or many, so that a kill meets each step. */

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Postgres } from "../../src/sinks/postgres.ts";
+import { postgres } from "../../src/sinks/postgres.ts";
 import type { DeadLetter, Slice } from "../../src/sinks/target.ts";
+import { Transactional } from "../../src/sinks/transactional.ts";
 import { missing } from "../setup/parts.ts";
 import { PostgresServer } from "./postgres-server.ts";
 import { noLetters, type Ping, pingOf, receivedMs, sliceOf, taken, topicId } from "./slices.ts";
@@ -10,7 +11,7 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
   let server: PostgresServer;
   let database = "";
   let tests = 0;
-  const targets: Postgres[] = [];
+  const targets: Transactional<Buffer>[] = [];
 
   beforeAll(async () => {
     server = await new PostgresServer().start();
@@ -25,9 +26,9 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
     server?.discard();
   });
 
-  function target(more: { createSchema?: boolean; everyMs?: number; url?: string } = {}): Postgres {
+  function target(more: { createSchema?: boolean; everyMs?: number; url?: string } = {}) {
     const { createSchema = true, everyMs = null, url = server.urlOf(database) } = more;
-    const made = new Postgres({ url, sink: "test", createSchema, everyMs });
+    const made = new Transactional(postgres(url), { sink: "test", createSchema, everyMs });
     targets.push(made);
     return made;
   }
