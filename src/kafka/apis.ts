@@ -27,6 +27,7 @@ import { deleteGroupsHandler } from "./handlers/42-delete-groups.ts";
 import { incrementalAlterConfigsHandler } from "./handlers/44-incremental-alter-configs.ts";
 import { offsetDeleteHandler } from "./handlers/47-offset-delete.ts";
 import { describeClusterHandler } from "./handlers/60-describe-cluster.ts";
+import { describeProducersHandler } from "./handlers/61-describe-producers.ts";
 
 const list: Handler[] = [
   produceHandler,
@@ -55,6 +56,7 @@ const list: Handler[] = [
   incrementalAlterConfigsHandler,
   offsetDeleteHandler,
   describeClusterHandler,
+  describeProducersHandler,
 ];
 
 export const handlers: ReadonlyMap<number, Handler> = new Map(

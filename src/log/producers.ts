@@ -12,6 +12,9 @@ import type { ProducerRow } from "./slice-header.ts";
 const EXPIRES_MS = 24 * 3_600_000;
 const SEQUENCES = 2 ** 31;
 
+/** Where an idempotent producer stands in a partition. */
+export type ProducerStanding = { id: number; epoch: number; lastSequence: number; usedMs: number };
+
 /** A duplicate's first offset, an error, or null: append it. */
 export type Verdict = { duplicateOf: number } | { error: ErrorCode } | null;
 
@@ -99,6 +102,13 @@ export class Producers {
       if (committed !== undefined) rows.push(committed);
     }
     return rows;
+  }
+
+  /** As of the last commit. */
+  standings(): ProducerStanding[] {
+    return this.rows().map(({ id, epoch, usedMs, batches }) => {
+      return { id, epoch, usedMs, lastSequence: batches[batches.length - 1][1] };
+    });
   }
 
   /** Offsets of the last batch of each producer: compaction keeps them. */

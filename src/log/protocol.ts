@@ -11,6 +11,7 @@ import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
 import type { BatchTime } from "./batch-times.ts";
 import type { Located, ReadAt } from "./located.ts";
+import type { ProducerStanding } from "./producers.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicInfo } from "./types.ts";
 
@@ -89,6 +90,8 @@ export type LogRequests = {
   deleteRecords: [[name: string, partition: number, before: number], number];
   /** The offsets skipped, `to` not among them; null: nothing is damaged. */
   skipDamage: [[name: string, partition: number], { from: number; to: number } | null];
+  /** Idempotent producers of a partition, as of the last commit. */
+  producers: [[topic: string, partition: number], ProducerStanding[]];
   /** The first of so many ids that were never given before. */
   reserveProducerIds: [[count: number], number];
   metrics: [[], LogMetrics];

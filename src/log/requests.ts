@@ -97,6 +97,9 @@ export const requests: Table = {
     store.deleteTopic(name);
   }),
   deleteRecords: direct<"deleteRecords">((store, args) => store.deleteRecords(...args)),
+  producers: direct<"producers">((store, [topic, partition]) =>
+    store.topic(topic).partition(partition).producers.standings(),
+  ),
   reserveProducerIds: direct<"reserveProducerIds">((store, [count]) =>
     store.reserveProducerIds(count),
   ),

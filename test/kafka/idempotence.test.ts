@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describeProducers } from "../../src/wire/apis/describe-producers.ts";
 import { initProducerId } from "../../src/wire/apis/init-producer-id.ts";
 import { produce } from "../../src/wire/apis/produce.ts";
 import { E } from "../../src/wire/errors.ts";
@@ -228,4 +229,36 @@ describe("an idempotent producer", () => {
     const offsets = (await fetchRecords(client, topic)).map(({ offset }) => offset);
     expect(offsets).toEqual(Array.from({ length: 240 }, (_, i) => i));
   }, 120_000);
+});
+
+test("a producer's last sequence is told, also after kill -9", async () => {
+  const topic = await newTopic(2);
+  const [one, other] = [await newProducer(client), await newProducer(client)];
+  await sent(topic, batch(one, 0, 0, 4));
+  await sent(topic, batch(one, 0, 4, 3));
+  await sent(topic, batch(other, 0, 2 ** 31 - 2, 3));
+  const told = async () => {
+    const topics = [
+      { name: topic, partitionIndexes: [0, 1, 2] },
+      { name: "none", partitionIndexes: [0] },
+    ];
+    const answer = await client.request(describeProducers, 0, { topics });
+    return answer.topics.map(({ partitions }) =>
+      partitions.map(({ errorCode, activeProducers }) =>
+        errorCode === E.NONE
+          ? activeProducers.map(({ producerId, producerEpoch, lastSequence }) => {
+              return [producerId, producerEpoch, lastSequence];
+            })
+          : errorName({ errorCode }),
+      ),
+    );
+  };
+  const standings = [
+    [one, 0, 6],
+    [other, 0, 0],
+  ];
+  const unknown = "UNKNOWN_TOPIC_OR_PARTITION";
+  expect(await told()).toEqual([[standings, [], unknown], [unknown]]);
+  await killAndRestart();
+  expect(await told()).toEqual([[standings, [], unknown], [unknown]]);
 });
