@@ -1,5 +1,10 @@
+import { sinkLimits } from "./sink-limits.ts";
+import { uplinkLimits } from "./uplink-limits.ts";
+
 /** Every limit of the program, with its reason. Units stand last in the names. */
 export const limits = {
+  ...sinkLimits,
+  ...uplinkLimits,
   // --- a ping and what carries it (the contract's figures) ---
   /** One ping as stored; larger is `too_large`. */
   pingBytesMax: 8 * 1024,
@@ -235,6 +240,9 @@ export const limits = {
   trackMsMax: 24 * 3_600_000,
   /** Fixes of a track as GeoJSON, which has to be held until its end; 24 h of one a second. */
   trackFixesMax: 100_000,
+  /** Of a cluster, which has no index of keys: some seconds of reading for one track. */
+  trackScanRecordsMax: 2_000_000,
+  trackScanBytesMax: 256 * 1024 * 1024,
   /** Streams of server-sent events; for more there is WebSocket. */
   eventStreamsMax: 10_000,
   /** Written to one in small pieces before it is made sure that the kernel took them. */
@@ -276,31 +284,6 @@ export const limits = {
   riderTakeMax: 64,
   /** The last publications of a driver that riders may ask for. */
   historyMax: 64,
-
-  // --- sinks ---
-  /** One answer, and so at most one transaction: 25 000 rows or so. One more is read ahead. */
-  sinkFetchBytes: 4 * 1024 * 1024,
-  sinkPartitionBytes: 512 * 1024,
-  /** An answer waits for so much, or so long: rows are in the database a second later. */
-  sinkGatherBytes: 2 * 1024 * 1024,
-  sinkGatherMs: 1000,
-  /** Of one transaction, whatever compression made of the answer. */
-  sinkBatchRowsMax: 100_000,
-  /** What is given to the database at once. */
-  copyChunkBytes: 64 * 1024,
-  /** Between two tries, from the first to the last; each a random half shorter. */
-  sinkRetryMsMin: 200,
-  sinkRetryMsMax: 10_000,
-  /** From SIGTERM until a transaction that hangs is given up. */
-  sinkDrainMsMax: 20_000,
-  /** A transaction whose worker stands still is ended by the server, and its locks with it. */
-  sinkIdleInTransactionMs: 10_000,
-  /** A dead letter's value beyond this is cut: its topic takes a megabyte with everything. */
-  deadLetterValueBytesMax: 512 * 1024,
-  /** Drivers of which a sink that samples knows the last row; the others are looked up again. */
-  sampledDriversMax: 300_000,
-  /** Cells of resolution 9 whose sides are kept, some 500 B each: a large city. */
-  sinkCellsMax: 40_000,
 
   // --- the log ---
   /** A commit starts at most this often unless `commitBytesEager` wait. */
