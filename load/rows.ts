@@ -4,6 +4,7 @@ import { devices, faults } from "./generator.ts";
 import { kafkaRows } from "./rows-kafka.ts";
 import { k6, restart, retention } from "./rows-alone.ts";
 import { riderRows } from "./rows-riders.ts";
+import { sinkRows } from "./rows-sinks.ts";
 import type { ServerName } from "./servers.ts";
 
 /** A figure of `of`, or the median of its per-round ratios to another contender. */
@@ -141,6 +142,7 @@ export const rows: Row[] = [
   },
   ...kafkaRows,
   ...riderRows,
+  ...sinkRows,
   k6,
   restart,
   retention,
