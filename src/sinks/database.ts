@@ -41,6 +41,8 @@ export interface Session<Chunk> {
   begin(probe?: boolean): Promise<void>;
   commit(): Promise<void>;
   rollback(): Promise<void>;
+  savepoint(): Promise<void>;
+  rollbackToSavepoint(): Promise<void>;
   /** Writes rows as they are encoded, no faster than the server takes them. */
   put(chunks: () => Iterable<Chunk>): Promise<void>;
   /** Outside a transaction: whether what `put` failed of was in its own hands and is put right. */

@@ -118,6 +118,14 @@ class PostgresSession implements Session<Buffer> {
     await this.#client.query("ROLLBACK");
   }
 
+  async savepoint(): Promise<void> {
+    await this.#client.query("SAVEPOINT rows_so_far");
+  }
+
+  async rollbackToSavepoint(): Promise<void> {
+    await this.#client.query("ROLLBACK TO SAVEPOINT rows_so_far");
+  }
+
   async put(chunks: () => Iterable<Buffer>): Promise<void> {
     await copyChunks(this.#client, this.#copy, this.encoder, () => this.#ofKnownDays(chunks()));
   }

@@ -86,7 +86,7 @@ export class Transactional<Chunk> implements Target {
         }
         if (this.#database.isBadRow(error)) {
           await session.rollback();
-          if (!(await this.#findBad(session, batch, 0, encoded.records))) throw error;
+          if (!(await this.#findBad(session, batch, encoded.records))) throw error;
         } else if (!(await session.mend(error))) throw error;
       }
     });
@@ -165,45 +165,41 @@ export class Transactional<Chunk> implements Target {
     return lost;
   }
 
-  /** Halves the records until each that the database does not take stands alone; false: all are. */
-  async #findBad(
-    session: Session<Chunk>,
-    batch: Batch,
-    from: number,
-    to: number,
-  ): Promise<boolean> {
-    const error = await this.#probe(session, batch, from, to);
-    if (error === null) return false;
-    if (to - from > 1) {
-      const middle = (from + to) >>> 1;
-      const low = await this.#findBad(session, batch, from, middle);
-      const high = await this.#findBad(session, batch, middle, to);
-      return low || high;
-    }
-    const cursor = new BatchCursor(batch.slices);
-    for (let ordinal = 0; ordinal <= from; ordinal++) cursor.next();
-    const key = offsetKey(batch.slices[cursor.at], cursor.record.offset);
-    batch.bad.set(key, this.#database.rowReason(error));
-    return true;
-  }
-
-  async #probe(
-    session: Session<Chunk>,
-    { slices, bad, kept }: Batch,
-    from: number,
-    to: number,
-  ): Promise<unknown> {
-    const left = { bad, kept, from, to };
+  /** Finds the rows that the database does not take, beside the others; false: it takes all. */
+  async #findBad(session: Session<Chunk>, batch: Batch, records: number): Promise<boolean> {
     await session.begin(true);
     try {
-      await session.put(() => encode(session.encoder, slices, left, nothingYet(slices)));
-      return null;
-    } catch (error) {
-      if (!this.#database.isBadRow(error)) throw error;
-      return error;
+      return await this.#sift(session, batch, 0, records);
     } finally {
       await session.rollback();
     }
+  }
+
+  /** Halves the records until each that is refused stands alone; those that are not stay in. */
+  async #sift(session: Session<Chunk>, batch: Batch, from: number, to: number): Promise<boolean> {
+    const { slices, bad, kept } = batch;
+    const left = { bad, kept, from, to };
+    await session.savepoint();
+    let refused: unknown;
+    try {
+      await session.put(() => encode(session.encoder, slices, left, nothingYet(slices)));
+      return false;
+    } catch (error) {
+      if (!this.#database.isBadRow(error)) throw error;
+      refused = error;
+    }
+    await session.rollbackToSavepoint();
+    if (to - from > 1) {
+      const middle = (from + to) >>> 1;
+      const low = await this.#sift(session, batch, from, middle);
+      const high = await this.#sift(session, batch, middle, to);
+      return low || high;
+    }
+    const cursor = new BatchCursor(slices);
+    for (let ordinal = 0; ordinal <= from; ordinal++) cursor.next();
+    const key = offsetKey(slices[cursor.at], cursor.record.offset);
+    bad.set(key, this.#database.rowReason(refused));
+    return true;
   }
 }
 

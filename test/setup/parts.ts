@@ -35,6 +35,11 @@ export const parts = {
     folder: "/usr/lib/postgresql",
     apt: ["postgresql"],
   },
+  mariadb: {
+    name: "mariadb",
+    programs: ["mariadb-install-db"],
+    apt: ["mariadb-server-core", "mariadb-client-core"],
+  },
   /** Apache Kafka itself: its jars come from Maven Central. */
   kafka: {
     name: "java and maven",

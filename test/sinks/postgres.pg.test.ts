@@ -184,6 +184,17 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
     expect(await offsetsOf()).toHaveLength(201 - d3.length);
   });
 
+  test("a key of the table's own leaves out the second row, also of the same batch", async () => {
+    await target().open([taken(0)]);
+    await select("CREATE UNIQUE INDEX one_each ON positions (id, ts)");
+    const pings = [0, 1, 7, 2, 3].map((seq) => pingOf(seq, { ts: receivedMs }));
+    const letters = await writeOne(sliceOf(0, 0, pings));
+    expect(letters).toMatchObject([
+      { offset: 2, reason: expect.stringMatching(/23505: duplicate key/) },
+    ]);
+    expect(await offsetsOf()).toEqual([0, 1, 3, 4]);
+  });
+
   test("SQL in ids stays data", async () => {
     const id = "'); DROP TABLE positions; --";
     await writeOne(sliceOf(0, 0, [pingOf(0, { id }), pingOf(1, { trip: "\\N\t\n\\." })]));
