@@ -11,8 +11,13 @@
 import { crc32c } from "@node-rs/crc32";
 import { copyBytes } from "../lib/copy-bytes.ts";
 import * as at from "./layout.ts";
+import type { RecordCursor } from "./records.ts";
 
 export type Header = readonly [name: Uint8Array, value: Uint8Array];
+
+/** `sequence`: of the batch's first record. */
+export type BatchProducer = { id: number; epoch: number; sequence: number };
+const nobody: BatchProducer = { id: -1, epoch: -1, sequence: -1 };
 
 /** Thousands of partitions may be open and idle: begin small. */
 const BYTES_MIN = 2048;
@@ -65,8 +70,7 @@ export class BatchBuilder {
     if (most > this.#buffer.length) this.#grow(most);
     const b = this.#buffer;
 
-    // The length stands first but is known last: two bytes are kept for it, which is right for
-    // every record of 64 to 8191 bytes; others are moved.
+    // the length stands first but is known last: two bytes are kept for it
     let p = start + 2;
     b[p++] = 0;
     p = writeDelta(b, p, timestampMs - this.#baseTimestamp);
@@ -87,26 +91,42 @@ export class BatchBuilder {
     }
     if (headers === null) b[p++] = 0;
     else p = writeHeaders(b, p, headers);
-    const length = p - start - 2;
-    if (length >= 64 && length < 8192) {
-      b[start] = ((length << 1) & 0x7f) | 0x80;
-      b[start + 1] = length >> 6;
-    } else {
-      const body = start + (length < 64 ? 1 : length < 0x10_0000 ? 3 : length < 0x800_0000 ? 4 : 5);
-      copyBytes(b, start + 2, p, b, body);
-      writeVarint(b, start, length);
-      p = body + length;
-    }
-    this.bytes = p;
+    this.bytes = endRecord(b, start, p);
     this.count = index + 1;
     return index;
   }
 
   /**
-   * Completes the header and returns the batch's length. Base offset and leader epoch are left 0
-   * and -1 for the log to stamp. Not for an empty batch.
+   * Copies the record that the cursor is at, with its key, value, time and headers and one header
+   * more: `header[0, headerBytes)`, as it stands in a record.
    */
-  seal(): number {
+  copy(record: RecordCursor, header: Uint8Array, headerBytes: number): void {
+    const { timestamp, fieldsStart, headersStart, end } = record;
+    const index = this.count;
+    if (index === 0) this.#baseTimestamp = timestamp;
+    if (index === 0 || timestamp > this.#maxTimestamp) this.#maxTimestamp = timestamp;
+    const start = this.bytes;
+    const most = start + RECORD_OVERHEAD_MAX + end - fieldsStart + headerBytes;
+    if (most > this.#buffer.length) this.#grow(most);
+    const b = this.#buffer;
+    let p = start + 2;
+    b[p++] = 0;
+    p = writeDelta(b, p, timestamp - this.#baseTimestamp);
+    p = writeVarint(b, p, index);
+    copyBytes(record.bytes, fieldsStart, headersStart, b, p);
+    p = writeVarint(b, p + headersStart - fieldsStart, record.headerCount() + 1);
+    copyBytes(record.bytes, record.firstHeader, end, b, p);
+    p += end - record.firstHeader;
+    copyBytes(header, 0, headerBytes, b, p);
+    this.bytes = endRecord(b, start, p + headerBytes);
+    this.count = index + 1;
+  }
+
+  /**
+   * Completes the header and returns the batch's length. Base offset and leader epoch are left 0
+   * and -1 for the log to stamp. Not for an empty batch. Without a producer it is not idempotent.
+   */
+  seal(producer: BatchProducer = nobody): number {
     const v = this.#view;
     v.setBigInt64(at.BASE_OFFSET, 0n);
     v.setInt32(at.BATCH_LENGTH, this.bytes - at.LENGTH_OVERHEAD);
@@ -116,9 +136,9 @@ export class BatchBuilder {
     v.setInt32(at.LAST_OFFSET_DELTA, this.count - 1);
     setInt64(v, at.BASE_TIMESTAMP, this.#baseTimestamp);
     setInt64(v, at.MAX_TIMESTAMP, this.#maxTimestamp);
-    setInt64(v, at.PRODUCER_ID, -1);
-    v.setInt16(at.PRODUCER_EPOCH, -1);
-    v.setInt32(at.BASE_SEQUENCE, -1);
+    setInt64(v, at.PRODUCER_ID, producer.id);
+    v.setInt16(at.PRODUCER_EPOCH, producer.epoch);
+    v.setInt32(at.BASE_SEQUENCE, producer.sequence);
     v.setInt32(at.RECORD_COUNT, this.count);
     v.setUint32(at.CRC, crc32c(this.#buffer.subarray(at.ATTRIBUTES, this.bytes)));
     return this.bytes;
@@ -127,6 +147,11 @@ export class BatchBuilder {
   /** Copies the sealed batch to `target[to]`. */
   copyTo(target: Uint8Array, to: number): void {
     copyBytes(this.#buffer, 0, this.bytes, target, to);
+  }
+
+  /** The sealed batch in place: good until the next record or `reset`. */
+  sealed(): Uint8Array {
+    return this.#buffer.subarray(0, this.bytes);
   }
 
   /** Begins the next batch. A buffer that one spike made large is given back after a while. */
@@ -150,6 +175,23 @@ export class BatchBuilder {
     this.#buffer = grown;
     this.#view = new DataView(grown.buffer);
   }
+}
+
+/**
+ * Puts the record's length before its body, which was written from `start + 2` to `p`: two bytes
+ * are right for 64 to 8191, others move it. Returns where the record ends.
+ */
+function endRecord(b: Uint8Array, start: number, p: number): number {
+  const length = p - start - 2;
+  if (length >= 64 && length < 8192) {
+    b[start] = ((length << 1) & 0x7f) | 0x80;
+    b[start + 1] = length >> 6;
+    return p;
+  }
+  const body = start + (length < 64 ? 1 : length < 0x10_0000 ? 3 : length < 0x800_0000 ? 4 : 5);
+  copyBytes(b, start + 2, p, b, body);
+  writeVarint(b, start, length);
+  return body + length;
 }
 
 function writeVarint(b: Uint8Array, p: number, n: number): number {

@@ -34,12 +34,15 @@ export class RecordCursor {
   /** Of the whole record, its length varint included. */
   start = 0;
   end = 0;
+  /** Where the key's length stands: from here to the end nothing depends on the batch. */
+  fieldsStart = 0;
   /** -1: null. */
   keyStart = -1;
   keyEnd = -1;
   valueStart = -1;
   valueEnd = -1;
   headersStart = 0;
+  firstHeader = 0;
   #left = 0;
   #at = 0;
   #baseOffset = 0;
@@ -73,6 +76,7 @@ export class RecordCursor {
     const timestamp = this.#baseTimestamp + this.#varlong();
     this.timestamp = this.#fixedTimestamp < 0 ? timestamp : this.#fixedTimestamp;
     this.offset = this.#baseOffset + this.#varint();
+    this.fieldsStart = this.#at;
     const keyLength = this.#varint();
     this.keyStart = keyLength < 0 ? -1 : this.#at;
     this.#at += Math.max(keyLength, 0);
@@ -111,6 +115,16 @@ export class RecordCursor {
 
   value(): Uint8Array | null {
     return this.valueStart < 0 ? null : this.bytes.subarray(this.valueStart, this.valueEnd);
+  }
+
+  /** How many headers; the first one's place is left in `firstHeader`. */
+  headerCount(): number {
+    const after = this.#at;
+    this.#at = this.headersStart;
+    const count = this.#varint();
+    this.firstHeader = this.#at;
+    this.#at = after;
+    return count;
   }
 
   headers(): [string, Uint8Array][] {

@@ -8,6 +8,7 @@ import { parseStart, type Start } from "./start.ts";
 const examples = `Examples:
   milepost sink postgres --url postgres://me@db/fleet --create-schema
   milepost sink postgres --url postgres://me@db/fleet --every 10s     a row per driver and 10 s
+  milepost sink kafka --brokers kafka-1:9092,kafka-2:9092             topics mirrored, as they are
   milepost sink status                                                lag, rows/s, dead letters
   milepost sink replay-dlq --url postgres://me@db/fleet               what could not be written
 `;
@@ -18,15 +19,15 @@ offsets are written in one transaction, so each ping is in the table once, whate
 SIGTERM or Ctrl-C: the batch in flight is finished, then it ends.
 `;
 
-export type PostgresFlags = {
-  url: string;
-  server: string;
-  group: string;
-  topics: string[];
-  every?: number;
-  createSchema?: true;
-  adminPort?: number;
-};
+const mirrored = `
+Start as many workers as you like, on any machine: they share the topics' partitions. Records keep
+partition, key, headers and time; a header milepost-offset says where each stood, and a worker goes
+on after the last one in the target. SIGTERM or Ctrl-C: the batch in flight is finished.
+`;
+
+export type SinkFlags = { server: string; group: string; topics: string[]; adminPort?: number };
+export type PostgresFlags = SinkFlags & { url: string; every?: number; createSchema?: true };
+export type KafkaFlags = SinkFlags & { brokers: string[] };
 export type StatusFlags = { server: string; json?: true };
 export type ReplayFlags = { url: string; server: string; from?: Start; json?: true };
 
@@ -53,6 +54,17 @@ export function register(program: Command): void {
       check(flags);
       if (flags.group === "") throw new UsageError("--group: expected a name");
       await (await import("./sink-postgres.ts")).writePostgres(flags);
+    });
+  add("kafka", "mirror topics into a Kafka or Redpanda cluster")
+    .requiredOption("--brokers <HOST:PORT,…>", "brokers of the cluster to mirror into", brokerList)
+    .option("--group <G>", "consumer group", "sink-kafka")
+    .option("--topics <T,…>", "topics to mirror", topicList, ["positions"])
+    .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
+    .addHelpText("after", mirrored)
+    .action(async (flags: KafkaFlags) => {
+      check(flags);
+      if (flags.group === "") throw new UsageError("--group: expected a name");
+      await (await import("./sink-kafka.ts")).mirrorKafka(flags);
     });
   add("status", "every sink: its workers, lag, rows a second, dead letters")
     .option("--json", "print JSON")
@@ -81,6 +93,13 @@ function topicList(text: string): string[] {
   const topics = [...new Set(text.split(",").map((name) => name.trim()))].filter(Boolean);
   if (topics.length > 0) return topics;
   throw new InvalidArgumentError("Names of topics are wanted, with commas between.");
+}
+
+function brokerList(text: string): string[] {
+  const brokers = text.split(",").map((broker) => broker.trim());
+  const good = brokers.every((broker) => /^(\[[0-9a-f:]+\]|[\w.-]+):\d{1,5}$/i.test(broker));
+  if (good) return brokers;
+  throw new InvalidArgumentError("Brokers such as kafka-1:9092,kafka-2:9092 are wanted.");
 }
 
 function interval(text: string): number {

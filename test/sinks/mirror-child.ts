@@ -1,0 +1,30 @@
+/** Mirrors as fast as it can until somebody kills it: SOURCE TARGET TOPIC PARTITIONS. */
+import { Mirror } from "../../src/sinks/mirror.ts";
+import type { Slice } from "../../src/sinks/target.ts";
+import { optionsTo, SourceReader } from "./mirror-harness.ts";
+import { noLetters, topicId } from "./slices.ts";
+
+const [source, target, topic, partitions] = process.argv.slice(2);
+const reader = new SourceReader(source, topic);
+const mirror = new Mirror({ source: optionsTo(source), target: optionsTo(target), say: () => {} });
+
+for (;;) {
+  const wanted = Array.from({ length: Number(partitions) }, (_, partition) => {
+    return { topic, topicId, partition, first: 0 };
+  });
+  try {
+    const opened = await mirror.open(wanted);
+    process.stdout.write("open\n");
+    const next = opened.map((one) => one.next);
+    for (let lost = false; !lost;) {
+      const slices: Slice[] = await reader.slices(next);
+      if (slices.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+      else lost = (await mirror.write(slices, noLetters)).lost.length > 0;
+      for (const { partition, end } of slices) next[partition] = end;
+    }
+  } catch (error) {
+    // a node that was killed: the worker would wait and try again
+    process.stderr.write(`${(error as Error).message}\n`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
