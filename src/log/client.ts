@@ -38,6 +38,8 @@ export class LogPort implements LogClient {
   #known: (() => void) | null = null;
   readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
   writable = true;
+  /** Why it is not, for people. */
+  unwritable = "";
   /** Which log this is, the leader epoch of all of its partitions, and its own defaults. */
   node: LogNode = { id: "", epoch: -1, defaults: {} };
 
@@ -223,6 +225,7 @@ export class LogPort implements LogClient {
       for (const listener of this.#topicListeners) listener();
     } else if ("writable" in m) {
       this.writable = m.writable;
+      this.unwritable = m.why;
       for (const listener of this.#writableListeners) listener();
     } else if ("forgotten" in m) {
       for (const listener of this.#forgottenListeners) listener(m.forgotten);

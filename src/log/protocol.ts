@@ -11,6 +11,7 @@ import type { ConfigChange, TopicConfig } from "../model/topic-config.ts";
 import type { MetricSnapshot } from "../metrics/registry.ts";
 import type { BatchTime } from "./batch-times.ts";
 import type { Located, ReadAt } from "./located.ts";
+import type { MirroredTo } from "./mirror-waits.ts";
 import type { ProducerStanding } from "./producers.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -35,6 +36,8 @@ export type LogThreadOptions = {
   diskMin: number | null;
   /** Level of topics that do not set `milepost.durability`. */
   durability: Durability;
+  /** The topics live in a cluster; `mirrored`: an answer waits until they do. Null: they do not. */
+  uplink: { mirrored: boolean } | null;
   now: number;
 };
 
@@ -95,6 +98,8 @@ export type LogRequests = {
   /** The first of so many ids that were never given before. */
   reserveProducerIds: [[count: number], number];
   metrics: [[], LogMetrics];
+  /** From the uplink: what the cluster has, and whether it is there at all. */
+  mirrored: [[rows: MirroredTo[], away: boolean], void];
   /** News of its commits; `places`: and where they lie. */
   listen: [[topic: string, places: boolean], void];
 };
@@ -123,6 +128,7 @@ export type FromLog =
   | { id: number; error: { code: string; message: string } }
   | { appended: [id: number, Appended[]][] }
   | { topics: IndexedTopic[]; node: LogNode }
-  | { writable: boolean }
+  /** `why` not, for people. */
+  | { writable: boolean; why: string }
   | { forgotten: string }
   | { committed: [topic: string, partition: number, highWatermark: number, place?: Place][] };

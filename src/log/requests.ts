@@ -7,12 +7,13 @@ import { MilepostError } from "../model/errors.ts";
 import { changedConfig } from "../model/topic-config.ts";
 import { checkIngest } from "./ingest-topics.ts";
 import { type Located, type ReadAt, rowsBytes } from "./located.ts";
-import type { LogOp, LogRequests } from "./protocol.ts";
+import type { BatchPlace, LogOp, LogRequests } from "./protocol.ts";
 import type { LogStore } from "./store.ts";
 import type { Topic } from "./topic.ts";
+import type { AppendBatch } from "./types.ts";
 
 export type Answering<T> = Generator<void, T>;
-type Immediate = "append" | "listen" | "metrics";
+type Immediate = "append" | "listen" | "metrics" | "mirrored";
 type Table = {
   [O in Exclude<LogOp, Immediate>]: (
     store: LogStore,
@@ -138,4 +139,13 @@ export function locate(
     if (!(error instanceof MilepostError)) throw error;
     return { error: error.code, detail: error.detail, start, highWatermark, slot: null };
   }
+}
+
+/** The batches of an append. */
+export function unpack(places: BatchPlace[], bytes: Uint8Array, keyed: boolean): AppendBatch[] {
+  let at = 0;
+  return places.map(({ topic, partition, length }) => {
+    const batch = bytes.subarray(at, (at += length));
+    return { topic, partition, bytes: batch, baseOffset: -1, error: null, keyed };
+  });
 }

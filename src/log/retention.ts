@@ -37,6 +37,7 @@ export function mustRoll(topic: Topic, nowMs: number): boolean {
 /** How many of the oldest slices go now. */
 export function removable(topic: Topic, nowMs: number): number {
   const { slices, settings } = topic;
+  if (topic.mirrored !== null) return mirroredSlices(topic);
   const bytesMax = settings.retentionBytes * topic.partitions.length;
   let bytes = topic.bytes;
   let count = 0;
@@ -51,6 +52,29 @@ export function removable(topic: Topic, nowMs: number): number {
     count++;
   }
   return count;
+}
+
+/** What the cluster behind the uplink has goes, whatever its age; nothing else does. */
+function mirroredSlices({ slices, mirrored }: Topic): number {
+  let count = 0;
+  while (count < Math.min(slices.length - 1, SLICES_PER_STEP)) {
+    const { ends } = slices[count].row;
+    if (!ends.every((end, p) => end <= (mirrored?.[p] ?? 0))) break;
+    count++;
+  }
+  return count;
+}
+
+/** Of a topic with more waiting for the cluster than it may keep, for people; empty: there is none. */
+export function fullBuffer(topics: Topic[]): string {
+  const full = topics.find((topic) => isFullBuffer(topic));
+  return full === undefined ? "" : `the buffer of ${full.row.name} is full, the uplink is behind`;
+}
+
+function isFullBuffer({ slices, settings, partitions, bytes, mirrored }: Topic): boolean {
+  const { retentionBytes } = settings;
+  if (mirrored === null || retentionBytes < 0 || slices.length < 2) return false;
+  return bytes > retentionBytes * partitions.length;
 }
 
 function expired(topic: Topic, newestAppendMs: number, nowMs: number): boolean {

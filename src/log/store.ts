@@ -15,7 +15,6 @@ import {
   changedConfig,
   type ConfigChange,
   effectiveConfig,
-  logSettings,
   type TopicConfig,
   validateSettings,
   validateTopicName,
@@ -26,6 +25,7 @@ import { Environments } from "./environments.ts";
 import { Manifest, type TopicRow } from "./manifest.ts";
 import { raiseEpoch, recoverTopic } from "./recover-topic.ts";
 import { report, type RecoveryReport } from "./recovery.ts";
+import { fullBuffer } from "./retention.ts";
 import { sweepStrays } from "./strays.ts";
 import { Topic, type TopicEnvironment } from "./topic.ts";
 import type { AppendBatch, Durability, PartitionState, TopicInfo } from "./types.ts";
@@ -39,6 +39,8 @@ export type LogStoreOptions = {
   log(line: string): void;
   /** Level of topics that do not set `milepost.durability`. */
   durability?: Durability;
+  /** Topics live in a cluster: see `Topic.mirrored`. */
+  uplink?: boolean;
 };
 
 export class LogStore {
@@ -51,6 +53,7 @@ export class LogStore {
   readonly #on: TopicEnvironment;
   readonly #topics = new Map<string, Topic>();
   readonly #touched = new Set<Topic>();
+  #fullBuffer = "";
   #turn = 0;
   #commits = 0;
   #bytesWritten = 0;
@@ -59,7 +62,7 @@ export class LogStore {
     return new LogStore(options);
   }
 
-  private constructor({ dir, diskMin, now, log, durability }: LogStoreOptions) {
+  private constructor({ dir, diskMin, now, log, durability, uplink = false }: LogStoreOptions) {
     const started = performance.now();
     this.defaults = durability === undefined ? {} : { "milepost.durability": durability };
     const topicsDir = join(dir, "topics");
@@ -80,7 +83,7 @@ export class LogStore {
     this.#manifest.commit();
     const { epoch } = node;
     const environments = this.#environments;
-    this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch };
+    this.#on = { dir: topicsDir, manifest: this.#manifest, environments, epoch, uplink };
     this.recovery = { clean, epoch, ms: 0, cut: [], damaged: [], aside };
     for (const row of this.#manifest.topics.values()) {
       const config = effectiveConfig(row.config, this.defaults);
@@ -94,12 +97,15 @@ export class LogStore {
     this.#disk.check(now);
   }
 
-  /** False while the disk is below its watermark. */
+  /** False while the disk is below its watermark, or the buffer of a topic is full. */
   get writable(): boolean {
-    return this.#disk.writable;
+    return this.unwritable === "";
   }
 
-  // --- topics -------------------------------------------------------------------------------
+  /** Why nothing is written, for people. */
+  get unwritable(): string {
+    return this.#disk.writable ? this.#fullBuffer : "the disk is below its watermark";
+  }
 
   get nodeId(): string {
     return this.#manifest.node.nodeId;
@@ -172,8 +178,7 @@ export class LogStore {
       this.#manifest.commit();
     });
     topic.row.config = config;
-    topic.config = effectiveConfig(config, this.defaults);
-    topic.settings = logSettings(topic.config);
+    topic.configure(effectiveConfig(config, this.defaults));
     // a file is of one level from its first byte
     if (topic.open.row.flushed !== topic.settings.flushed) {
       orDiskFull(() => topic.roll(Date.now()));
@@ -240,8 +245,6 @@ export class LogStore {
     return first;
   }
 
-  // --- records ------------------------------------------------------------------------------
-
   /**
    * One group commit: a transaction per topic. Every batch has its base offset or its error when
    * this returns. A failing disk throws: what was not answered is unknown, and the process stops.
@@ -300,8 +303,6 @@ export class LogStore {
     return orDiskFull(() => this.topic(topic).skipDamage(partition, offset));
   }
 
-  // --- housekeeping -------------------------------------------------------------------------
-
   /** Bounded work, a topic after the other; call it some times a second. */
   tick(now: number): void {
     this.#disk.check(now);
@@ -315,6 +316,7 @@ export class LogStore {
         if (!isDiskFull(error)) throw error;
       }
     }
+    this.#fullBuffer = fullBuffer(topics);
   }
 
   metrics() {

@@ -11,7 +11,6 @@ import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import type {
   Appended,
-  BatchPlace,
   FromLog,
   FromLogThread,
   LogMetrics,
@@ -22,11 +21,14 @@ import type {
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
-import { type Answering, changing, lasting, locate, requests } from "./requests.ts";
+import { MirrorWaits, type MirroredTo } from "./mirror-waits.ts";
+import { changing, lasting, locate, requests, unpack } from "./requests.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
+import { TopicIndexes } from "./topic-indexes.ts";
 import type { AppendBatch } from "./types.ts";
+import { type Work, Works } from "./works.ts";
 
 const APPEND_BOUNDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -35,30 +37,35 @@ type QueuedSlab = { producer: Producer; index: number };
 type QueuedAppend = { port: MessagePort; id: number; batches: AppendBatch[] };
 /** Topics it hears of, and whether it is told where commits lie. */
 type Client = { port: MessagePort; topics: Map<string, boolean> };
-type Work = { port: MessagePort; id: number; op: LogOp; answering: Answering<unknown> };
+type Asked = { port: MessagePort; id: number; op: LogOp };
 
 export class LogThread {
   readonly #store: LogStore;
+  /** Null: what is in this log is acknowledged. */
+  readonly #waits: MirrorWaits | null;
   readonly #producers = new Set<Producer>();
   readonly #clients = new Set<Client>();
-  readonly #names: string[] = [];
-  readonly #indexOf = new Map<string, number>();
+  readonly #indexes = new TopicIndexes();
   #slabs: QueuedSlab[] = [];
   #appends: QueuedAppend[] = [];
-  /** Operations that may take long, under way. */
-  #works: Work[] = [];
+  readonly #works = new Works<Asked>((work) => this.#step(work));
   #bytes = 0;
   #scheduled: "no" | "later" | "now" = "no";
   #timer: NodeJS.Timeout | undefined;
   #lastCommit = 0;
-  #writable = true;
+  /** Why nothing is taken now; empty: it is. */
+  #unwritable = "";
+  /** The cluster without which nothing can be acknowledged. */
+  #isAway = false;
   readonly #registry = new Registry();
   readonly #append: Histogram;
   readonly #unwatch: () => void;
   readonly #tick: NodeJS.Timeout;
 
-  constructor(store: LogStore) {
+  constructor(store: LogStore, mirrored = false) {
     this.#store = store;
+    const isMirrored = (topic: string): boolean => store.topic(topic).mirrored !== null;
+    this.#waits = mirrored ? new MirrorWaits(isMirrored) : null;
     this.#unwatch = watchThread(this.#registry, "log");
     this.#append = this.#registry.histogram(
       "milepost_append_duration_seconds",
@@ -74,13 +81,16 @@ export class LogThread {
         port.postMessage({ forgotten: path } satisfies FromLog);
       }
     });
-    this.#nameTopics();
+    this.#indexes.update(this.#store.topics());
   }
 
   addProducer(port: MessagePort): void {
     const producer: Producer = { port, slabs: [] };
     this.#producers.add(producer);
-    port.on("close", () => this.#producers.delete(producer));
+    port.on("close", () => {
+      this.#producers.delete(producer);
+      this.#waits?.forget(producer);
+    });
     port.on("message", (m: SharedArrayBuffer | number) => {
       if (typeof m !== "number") {
         producer.slabs.push(new Slab(m));
@@ -99,7 +109,7 @@ export class LogThread {
     port.on("close", () => this.#clients.delete(client));
     port.on("message", (m: ToLog) => this.#request(client, m));
     port.postMessage(this.#news());
-    port.postMessage({ writable: this.#writable } satisfies FromLog);
+    port.postMessage({ writable: this.#writable, why: this.#unwritable } satisfies FromLog);
   }
 
   stop(): void {
@@ -142,7 +152,7 @@ export class LogThread {
       const slab = producer.slabs[index];
       for (let i = 0; i < slab.batches; i++) {
         batches.push({
-          topic: this.#names[slab.topicOf(i)],
+          topic: this.#indexes.nameOf(slab.topicOf(i)),
           partition: slab.partitionOf(i),
           bytes: slab.bytesOf(i),
           baseOffset: -1,
@@ -154,20 +164,36 @@ export class LogThread {
 
     this.#store.append(batches, Date.now());
 
-    let at = 0;
-    for (const { producer, index } of slabs) {
-      const slab = producer.slabs[index];
-      for (let i = 0; i < slab.batches; i++) {
-        const b = batches[at++];
-        slab.setResult(i, b.baseOffset, b.error === null ? -1 : refusalIndex(b.error));
-      }
-      producer.port.postMessage(index);
-    }
-    this.#answerAppends(appends);
+    this.#answerCommit(slabs, appends, batches);
     this.#append.observe((performance.now() - started) / 1000);
     this.#tellCommitted(batches);
     this.#tellWritable();
   };
+
+  /** At once, or when the cluster has what was committed. */
+  #answerCommit(slabs: QueuedSlab[], appends: QueuedAppend[], batches: AppendBatch[]): void {
+    const waits = this.#waits;
+    let at = 0;
+    for (const { producer, index } of slabs) {
+      const own = batches.slice(at, (at += producer.slabs[index].batches));
+      if (waits === null) answerSlab(producer, index, own);
+      else waits.hold(own, producer, () => answerSlab(producer, index, own));
+    }
+    if (waits === null) return this.#answerAppends(appends);
+    for (const a of appends) waits.hold(a.batches, null, () => this.#answerAppends([a]));
+  }
+
+  /** What the uplink says. */
+  #mirrored(rows: MirroredTo[], away: boolean): void {
+    for (const row of rows) {
+      const { mirrored } = this.#store.topic(row.topic);
+      if (mirrored !== null) mirrored[row.partition] = row.to;
+      this.#waits?.mirrored(row);
+    }
+    this.#waits?.answer();
+    this.#isAway = away;
+    this.#tellWritable();
+  }
 
   /** One message a client: it wakes once for all of its appends. */
   #answerAppends(appends: QueuedAppend[]): void {
@@ -205,11 +231,17 @@ export class LogThread {
   }
 
   #tellWritable(): void {
-    if (this.#writable === this.#store.writable) return;
-    this.#writable = this.#store.writable;
+    let why = this.#store.unwritable;
+    if (why === "" && this.#waits !== null && this.#isAway) why = "the uplink is away";
+    if (why === this.#unwritable) return;
+    this.#unwritable = why;
     for (const { port } of this.#clients) {
-      port.postMessage({ writable: this.#writable } satisfies FromLog);
+      port.postMessage({ writable: this.#writable, why } satisfies FromLog);
     }
+  }
+
+  get #writable(): boolean {
+    return this.#unwritable === "";
   }
 
   #request(client: Client, message: ToLog): void {
@@ -225,13 +257,16 @@ export class LogThread {
         const [topic, places] = args as LogRequests["listen"][0];
         client.topics.set(topic, places || client.topics.get(topic) === true);
         this.#answer(port, { id, result: undefined });
+      } else if (op === "mirrored") {
+        this.#mirrored(...(args as LogRequests["mirrored"][0]));
+        this.#answer(port, { id, result: undefined });
       } else if (op === "metrics") {
         this.#answer(port, { id, result: this.#metrics() });
       } else {
         const answering = requests[op](this.#store, args as never);
-        const work = { port, id, op, answering };
-        if (!lasting.has(op)) this.#step(work);
-        else if (this.#works.push(work) === 1) setImmediate(this.#workOn);
+        const work = { of: { port, id, op }, answering };
+        if (lasting.has(op)) this.#works.add(work);
+        else this.#step(work);
       }
     } catch (error) {
       if (!(error instanceof MilepostError)) throw error;
@@ -239,18 +274,8 @@ export class LogThread {
     }
   }
 
-  /** A step of each in turn, all together for so long: then a commit may begin. */
-  #workOn = (): void => {
-    const until = performance.now() + limits.logStepMs;
-    do {
-      const work = this.#works.shift() as Work;
-      if (!this.#step(work)) this.#works.push(work);
-    } while (this.#works.length > 0 && performance.now() < until);
-    if (this.#works.length > 0) setImmediate(this.#workOn);
-  };
-
   /** True when it is answered. */
-  #step({ port, id, op, answering }: Work): boolean {
+  #step = ({ of: { port, id, op }, answering }: Work<Asked>): boolean => {
     try {
       const step = answering.next();
       if (step.done !== true) return false;
@@ -261,36 +286,28 @@ export class LogThread {
       this.#refuse(port, id, error);
     }
     return true;
-  }
+  };
 
   #changed(): void {
-    this.#nameTopics();
+    this.#indexes.update(this.#store.topics());
     const news = this.#news();
     for (const { port } of this.#clients) port.postMessage(news);
-  }
-
-  /** A topic made anew under an old name gets a new index: old slabs never reach it. */
-  #nameTopics(): void {
-    for (const { name, id } of this.#store.topics()) {
-      if (this.#indexOf.has(id)) continue;
-      this.#indexOf.set(id, this.#names.length);
-      this.#names.push(name);
-    }
-    const live = new Map(this.#store.topics().map((t) => [t.id, t]));
-    for (const [id, index] of this.#indexOf) if (!live.has(id)) this.#names[index] = "";
   }
 
   #news(): FromLog {
     const { nodeId: id, recovery, defaults } = this.#store;
     const topics = this.#store.topics().map((t) => {
-      return { ...t, index: this.#indexOf.get(t.id) as number };
+      return { ...t, index: this.#indexes.indexOf(t.id) };
     });
     return { topics, node: { id, epoch: recovery.epoch, defaults } };
   }
 
   #metrics(): LogMetrics {
-    const { writable } = this.#store;
-    return { ...this.#store.metrics(), writable, thread: this.#registry.snapshot() };
+    return {
+      ...this.#store.metrics(),
+      writable: this.#writable,
+      thread: this.#registry.snapshot(),
+    };
   }
 
   #answer(port: MessagePort, message: FromLog): void {
@@ -302,21 +319,22 @@ export class LogThread {
   }
 }
 
-function unpack(places: BatchPlace[], bytes: Uint8Array, keyed: boolean): AppendBatch[] {
-  let at = 0;
-  return places.map(({ topic, partition, length }) => {
-    const batch = bytes.subarray(at, (at += length));
-    return { topic, partition, bytes: batch, baseOffset: -1, error: null, keyed };
-  });
+/** The slab is its worker's again. */
+function answerSlab({ port, slabs }: Producer, index: number, batches: AppendBatch[]): void {
+  const slab = slabs[index];
+  for (const [i, { baseOffset, error }] of batches.entries()) {
+    slab.setResult(i, baseOffset, error === null ? -1 : refusalIndex(error));
+  }
+  port.postMessage(index);
 }
 
 if (parentPort !== null) {
   const parent = parentPort;
   const tell = (m: FromLogThread): void => parent.postMessage(m);
-  const { dir, diskMin, durability, now } = workerData as LogThreadOptions;
+  const { dir, diskMin, durability, uplink, now } = workerData as LogThreadOptions;
   const log = (line: string): void => tell({ line });
-  const store = LogStore.open({ dir, diskMin, durability, now, log });
-  const thread = new LogThread(store);
+  const store = LogStore.open({ dir, diskMin, durability, uplink: uplink !== null, now, log });
+  const thread = new LogThread(store, uplink?.mirrored);
   parent.on("message", (m: ToLogThread) => {
     if ("producer" in m) thread.addProducer(m.producer);
     else if ("client" in m) thread.addClient(m.client);

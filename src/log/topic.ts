@@ -3,18 +3,11 @@
  * commit go into one transaction of the open slice.
  */
 import { join } from "node:path";
-import {
-  isControl,
-  lastOffsetDelta,
-  producerId,
-  recordCount,
-  stamp,
-  wellFormed,
-} from "../batch/header.ts";
-import { RecordCursor } from "../batch/records.ts";
+import { lastOffsetDelta, producerId, recordCount, stamp, wellFormed } from "../batch/header.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
-import { logSettings, type LogSettings } from "../model/topic-config.ts";
+import { isReserved, logSettings, type LogSettings } from "../model/topic-config.ts";
+import { allKeyed } from "./all-keyed.ts";
 import { compact, compactable } from "./compaction.ts";
 import { isDiskFull } from "./environment.ts";
 import type { Environments } from "./environments.ts";
@@ -44,6 +37,8 @@ export type TopicEnvironment = {
   environments: Environments;
   /** Leader epoch of this start. */
   epoch: number;
+  /** Topics live in a cluster, and here only until they are there. */
+  uplink: boolean;
 };
 
 export class Topic {
@@ -55,21 +50,37 @@ export class Topic {
   readonly #on: TopicEnvironment;
   settings: LogSettings;
   config: Record<string, string>;
+  /**
+   * By partition, the offset below which the cluster behind the uplink has everything: slices are
+   * kept until then and no longer. Null: this log is all there is.
+   */
+  readonly mirrored: number[] | null;
   #pending: AppendBatch[] = [];
   /** Sent again: of a batch in this very commit, perhaps. */
   #duplicates: AppendBatch[] = [];
   #nowMs = 0;
   #compaction: Generator<void, void> | null = null;
   #compactAfterMs = 0;
-  readonly #cursor = new RecordCursor();
 
   constructor(row: TopicRow, config: Record<string, string>, on: TopicEnvironment) {
     this.row = row;
     this.config = config;
-    this.settings = logSettings(config);
+    this.mirrored = on.uplink && !isReserved(row.name) ? [] : null;
+    this.settings = this.#settingsOf(config);
     this.#on = on;
     for (let p = 0; p < row.partitions; p++) this.partitions.push(new PartitionLog());
     this.reader = new TopicReader(row, this.slices, this.partitions);
+  }
+
+  configure(config: Record<string, string>): void {
+    this.config = config;
+    this.settings = this.#settingsOf(config);
+  }
+
+  /** What waits for the cluster is neither compacted nor looked through by key. */
+  #settingsOf(config: Record<string, string>): LogSettings {
+    const settings = logSettings(config);
+    return this.mirrored === null ? settings : { ...settings, compact: false, keyIndex: false };
   }
 
   get info(): TopicInfo {
@@ -124,7 +135,7 @@ export class Topic {
     if (!wellFormed(bytes) || recordCount(bytes) === 0) return "invalid_record";
     const records = lastOffsetDelta(bytes) + 1;
     if (records !== recordCount(bytes)) return "invalid_record";
-    if (this.settings.compact && !this.#allKeyed(batch)) return "invalid_record";
+    if (this.settings.compact && !allKeyed(batch)) return "invalid_record";
     const base = log.pendingEnd;
     if (producerId(bytes) >= 0) {
       const verdict = log.producers.check(bytes);
@@ -141,19 +152,6 @@ export class Topic {
     stamp(bytes, base, this.#on.epoch);
     this.#pending.push(batch);
     return null;
-  }
-
-  /** Compaction keeps the newest record per key, so a record without one has no place there. */
-  #allKeyed({ bytes, keyed }: AppendBatch): boolean {
-    if (keyed === true || isControl(bytes)) return true;
-    const cursor = this.#cursor;
-    try {
-      cursor.open(bytes);
-      while (cursor.next()) if (cursor.keyStart < 0) return false;
-      return true;
-    } catch {
-      return false;
-    }
   }
 
   /**

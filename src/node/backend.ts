@@ -128,13 +128,13 @@ export class NodeBackend implements AdminBackend {
   }
 
   checks(): Check[] {
-    const { writable } = this.#log;
+    const { writable, unwritable } = this.#log;
     const takes = takesPings(routesOf(this.#log.topics()));
     return [
       {
         name: "log",
         ok: writable,
-        detail: writable ? "writable" : "the disk is below its watermark",
+        detail: writable ? "writable" : unwritable,
       },
       { name: "topics", ok: takes, detail: takes ? "pings are taken" : "none takes pings" },
       { name: "node", ok: !this.draining, detail: this.draining ? "draining" : "running" },

@@ -117,6 +117,7 @@ async function startThreads(
   watchThread(registry, "main");
   const broker = await Broker.open({
     log,
+    uplink: options.uplink,
     now: Date.now,
     registry,
     report,
@@ -195,7 +196,8 @@ function startLogThread(options: ServeOptions): Worker {
   const { dataDir: dir, diskMin } = options;
   // what the cluster acknowledged is on this disk too: its place in the log stays true
   const durability = options.durability === "mirrored" ? "flushed" : options.durability;
-  const workerData: LogThreadOptions = { dir, diskMin, durability, now: Date.now() };
+  const uplink = options.uplink === null ? null : { mirrored: options.durability === "mirrored" };
+  const workerData: LogThreadOptions = { dir, diskMin, durability, uplink, now: Date.now() };
   return new Worker(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
 }
 
@@ -281,13 +283,13 @@ function startKafka(
 }
 
 function startLive(
-  { host, allowOrigin, staleMs, dataDir }: ServeOptions,
+  { host, allowOrigin, staleMs, dataDir, uplink }: ServeOptions,
   port: number,
   logThread: Worker,
   report: (line: string) => void,
 ): { worker: Worker; ready: Promise<number> } {
   const log = clientPort(logThread);
-  const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, log };
+  const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, uplink, log };
   const worker = new Worker(new URL("./live.ts", import.meta.url), {
     workerData,
     transferList: [log],

@@ -12,7 +12,13 @@ export async function startLog(
   dir: string,
   whenDone: (stop: () => Promise<void>) => void = onTestFinished,
 ): Promise<TestLog> {
-  const workerData: LogThreadOptions = { dir, diskMin: 0, durability: "flushed", now: Date.now() };
+  const workerData: LogThreadOptions = {
+    dir,
+    diskMin: 0,
+    durability: "flushed",
+    uplink: null,
+    now: Date.now(),
+  };
   const worker = new Worker(new URL("../../src/log/thread.ts", import.meta.url), { workerData });
   let failure: Error | null = null;
   worker.on("error", (error) => (failure = error));
