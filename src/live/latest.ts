@@ -7,25 +7,38 @@
  */
 import { setImmediate as pause } from "node:timers/promises";
 import { BatchBuilder } from "../batch/builder.ts";
-import type { LogPort } from "../log/client.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
 import { CHANGED, type DriverTable } from "./drivers.ts";
 
-const LATEST = "latest";
+export const LATEST_TOPIC = "latest";
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 /** Around id and rest: names, and three numbers of at most 25 characters. */
 const AROUND_MAX = 128;
 const ID = Buffer.from('{"id":"');
 
-type Log = Pick<LogPort, "topic" | "appendBatches">;
-export type LatestOptions = { log: Log; drivers: DriverTable };
+/** Where it is written: this gateway's log, or the cluster behind its uplink. */
+export type LatestLog = {
+  topic(name: string): { partitions: number } | null | Promise<{ partitions: number } | null>;
+  /** Batch by batch, why it was refused. */
+  appendBatches(
+    batches: { topic: string; partition: number; bytes: Uint8Array }[],
+    keyed: boolean,
+  ): Promise<{ error: string | null }[]>;
+};
+export type LatestOptions = {
+  log: LatestLog;
+  drivers: DriverTable;
+  /** Whether drivers of this partition of `positions` are written here, and nowhere else. */
+  owns?: (partition: number) => boolean;
+};
 
 export class LatestWriter {
-  readonly #log: Log;
+  readonly #log: LatestLog;
   readonly #drivers: DriverTable;
+  readonly #owns: (partition: number) => boolean;
   #builders: BatchBuilder[] = [];
   #writing: Promise<void> | null = null;
   #isStopped = false;
@@ -37,9 +50,10 @@ export class LatestWriter {
   /** Positions appended since the start. */
   written = 0;
 
-  constructor({ log, drivers }: LatestOptions) {
+  constructor({ log, drivers, owns = () => true }: LatestOptions) {
     this.#log = log;
     this.#drivers = drivers;
+    this.#owns = owns;
   }
 
   /** Writes whoever has changed; a round that is still under way goes on, and that is all. */
@@ -56,7 +70,7 @@ export class LatestWriter {
   async #round(): Promise<void> {
     try {
       for (let row = 0; row < this.#drivers.rows && !this.#isStopped;) {
-        const topic = this.#log.topic(LATEST);
+        const topic = await this.#log.topic(LATEST_TOPIC);
         if (topic === null) return;
         row = this.#fill(row, topic.partitions);
         if (this.#rows.length === 0) await pause();
@@ -72,7 +86,7 @@ export class LatestWriter {
   /** Batches of drivers from `from` on; returns where it ended. */
   #fill(from: number, partitions: number): number {
     const drivers = this.#drivers;
-    const { flags, received, idBytes } = drivers;
+    const { flags, received, idBytes, partition } = drivers;
     while (this.#builders.length < partitions) this.#builders.push(new BatchBuilder());
     this.#rows.length = 0;
     this.#offsets.length = 0;
@@ -81,6 +95,7 @@ export class LatestWriter {
     const to = Math.min(drivers.rows, from + ROWS_AT_ONCE);
     for (; row < to && bytes < limits.batchBytesMax; row++) {
       if ((flags[row] & CHANGED) === 0 || !drivers.isUsed(row)) continue;
+      if (!this.#owns(partition[row])) continue;
       const end = this.#json(row);
       const id = idBytes[row];
       const builder = this.#builders[partitionOf(this.#entry, 0, id, partitions)];
@@ -101,7 +116,7 @@ export class LatestWriter {
       builder.copyTo(bytes, 0);
       builder.reset();
       ofBatch.push(partition);
-      batches.push({ topic: LATEST, partition, bytes });
+      batches.push({ topic: LATEST_TOPIC, partition, bytes });
     }
     const appended = await this.#log.appendBatches(batches, true);
     if (appended.some(({ error }) => error !== null)) return false;

@@ -1,7 +1,5 @@
 /** Live tracking, put together: what riders, REST and the map are served from. */
 import { join } from "node:path";
-import type { LogPort } from "../log/client.ts";
-import type { LogReader } from "../log/reader.ts";
 import type { Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
@@ -13,12 +11,13 @@ import { DriverTable, NO_ROW } from "./drivers.ts";
 import { History } from "./history.ts";
 import { Hub } from "./hub.ts";
 import { LatestWriter } from "./latest.ts";
+import type { Origin } from "./origin.ts";
+import type { Positions } from "./positions.ts";
 import { Recovery } from "./recovery.ts";
 import { Tracker } from "./tracker.ts";
 
 export type LiveOptions = {
-  log: LogPort;
-  reader: LogReader;
+  origin: Origin;
   dataDir: string;
   staleMs: number;
   registry: Registry;
@@ -29,7 +28,7 @@ export type LiveOptions = {
 const TICK_MS = 1000;
 
 export class Live {
-  readonly log: LogPort;
+  readonly positions: Positions;
   readonly now: () => number;
   readonly drivers = new DriverTable();
   readonly index = new DriverIndex(this.drivers);
@@ -39,18 +38,21 @@ export class Live {
   readonly recovery: Recovery;
   readonly checkpoint: Checkpoint;
   readonly latest: LatestWriter;
+  readonly #origin: Origin;
   readonly #timers: NodeJS.Timeout[];
 
-  private constructor({ log, reader, dataDir, staleMs, registry, now, report }: LiveOptions) {
-    this.log = log;
+  private constructor({ origin, dataDir, staleMs, registry, now, report }: LiveOptions) {
+    const { source, positions, owns } = origin;
+    this.#origin = origin;
+    this.positions = positions;
     this.now = now;
     const { drivers, index, hub, history } = this;
-    this.tracker = new Tracker({ log, reader, drivers, index, hub, staleMs, now, report });
+    this.tracker = new Tracker({ source, drivers, index, hub, staleMs, now });
     const { tracker } = this;
-    this.recovery = new Recovery({ reader, tracker, drivers, history, now });
+    this.recovery = new Recovery({ positions, tracker, drivers, history, now });
     const path = join(dataDir, "live", "positions.checkpoint");
     this.checkpoint = new Checkpoint({ path, drivers, index, tracker, report });
-    this.latest = new LatestWriter({ log, drivers });
+    this.latest = new LatestWriter({ log: origin.latest, drivers, owns });
     this.#timers = [
       setInterval(() => tracker.tick(), TICK_MS),
       setInterval(() => void this.latest.write(), limits.liveSaveMs),
@@ -94,6 +96,7 @@ export class Live {
     await this.latest.write();
     clearTimeout(timeout);
     await this.checkpoint.save();
+    await this.#origin.close();
   }
 }
 

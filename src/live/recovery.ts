@@ -7,20 +7,19 @@
  */
 import { isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
-import { batchesOf } from "../log/keyed-reader.ts";
-import type { LogReader } from "../log/reader.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Channel } from "./channel.ts";
 import type { DriverTable } from "./drivers.ts";
 import type { History, HistoryEntry } from "./history.ts";
 import { LivePing } from "./live-ping.ts";
-import { type Followed, TOPIC, type Tracker } from "./tracker.ts";
+import { isKey, type Positions } from "./positions.ts";
+import type { Followed, Tracker } from "./tracker.ts";
 
 export type StreamPosition = { epoch: string; offset: number };
 
 export type RecoveryOptions = {
-  reader: LogReader;
+  positions: Positions;
   tracker: Tracker;
   drivers: DriverTable;
   history: History;
@@ -167,7 +166,7 @@ export class Recovery {
     let next = from;
     while (next < to) {
       if (!goesOn()) return null;
-      const read = await batchesOf(this.#o.reader, TOPIC, partition, key, next, to, READ_BYTES);
+      const read = await this.#o.positions.batches(partition, key, next, to, READ_BYTES);
       if (read.start > next) return null;
       for (const batch of read.batches) {
         bytes += batch.byteLength;
@@ -208,7 +207,7 @@ function collect(
     while (cursor.next()) {
       const { offset } = cursor;
       if (offset < from || offset >= to) continue;
-      if (!key.equals(cursor.key() ?? NO_KEY) || !ping.read(cursor, nowMs)) continue;
+      if (!isKey(cursor, key) || !ping.read(cursor, nowMs)) continue;
       const json = ping.json();
       entries.push({ offset, json, received: ping.received, late: false, fix: ping.fix });
     }
@@ -217,7 +216,6 @@ function collect(
     if (!(error instanceof MilepostError)) throw error;
   }
 }
-const NO_KEY = Buffer.alloc(0);
 
 /**
  * The log does not say which pings were late. All are when the latest of the driver came before

@@ -38,6 +38,8 @@ const table = {
   group_not_empty: { text: "the group has members", retriable: false, kafka: 68 },
   groups_loading: { text: "groups are being loaded", retriable: true, kafka: 14 },
   invalid_group: { text: "not a valid group id", retriable: false, kafka: 24 },
+  // the cluster behind the uplink
+  uplink: { text: "the uplink's cluster does not answer", retriable: true, kafka: 7 },
   // the program
   locked: { text: "the data directory is in use", retriable: false, kafka: -1 },
   newer_format: { text: "written by a newer version", retriable: false, kafka: -1 },

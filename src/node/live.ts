@@ -4,6 +4,7 @@
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { Live } from "../live/live.ts";
+import { clusterOrigin, logOrigin } from "../live/origin.ts";
 import { LogPort } from "../log/client.ts";
 import { LogReader } from "../log/reader.ts";
 import { watchThread } from "../metrics/process.ts";
@@ -17,6 +18,8 @@ export type LiveThreadOptions = {
   allowOrigin: string[];
   staleMs: number;
   dataDir: string;
+  /** Brokers of the cluster whose topics are followed; null: this gateway's own. */
+  uplink: string[] | null;
   /** To the log thread. */
   log: MessagePort;
 };
@@ -37,10 +40,12 @@ watchThread(registry, "live");
 const log = new LogPort(options.log, partitionOf);
 await log.ready();
 const reader = new LogReader(log);
-const { host, port, allowOrigin, staleMs, dataDir } = options;
+const { host, port, allowOrigin, staleMs, dataDir, uplink } = options;
 const report = (line: string): void => tell({ line });
-const live = await Live.open({ log, reader, dataDir, staleMs, registry, report, now: Date.now });
-const services = { live, reader, registry, report, allowOrigin };
+const origin =
+  uplink === null ? logOrigin(log, reader, report) : clusterOrigin(uplink, Date.now, report);
+const live = await Live.open({ origin, dataDir, staleMs, registry, report, now: Date.now });
+const services = { live, registry, report, allowOrigin };
 const riders = await startRiders({ ...services, host, port, dataDir });
 
 // after a fault too: uWebSockets.js aborts the process when its thread ends with sockets open

@@ -52,7 +52,7 @@ export class RiderHttp {
   #onIdle: (() => void) | null = null;
 
   constructor(options: RidersOptions, pressure: Pressure) {
-    const { registry, allowOrigin, host, live, reader, report, dataDir } = options;
+    const { registry, allowOrigin, host, live, report, dataDir } = options;
     this.#registry = registry;
     this.#live = live;
     this.#report = report;
@@ -60,7 +60,7 @@ export class RiderHttp {
     const rest = new Rest(live);
     this.#driver = { name: "driver", take: (request) => rest.driver(request) };
     const density = new Density(live);
-    const tracks = new Tracks(live, reader);
+    const tracks = new Tracks(live);
     this.#track = { name: "track", take: (request) => tracks.send(request) };
     this.#streams = new EventStreams(live, registry, pressure);
     const stream: Route = { name: "stream", take: (request) => this.#streams.open(request) };

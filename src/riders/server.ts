@@ -3,7 +3,6 @@
  * over REST, and the map. Nothing here can write to the log.
  */
 import { listenOn, omitServerHeader, uws } from "../lib/uws.ts";
-import type { LogReader } from "../log/reader.ts";
 import { Descriptors } from "../model/connection-shares.ts";
 import { RiderHttp } from "./http.ts";
 import { Pressure } from "./pressure.ts";
@@ -14,8 +13,6 @@ export type RidersOptions = RiderServices & {
   host: string;
   port: number;
   dataDir: string;
-  /** For tracks. */
-  reader: LogReader;
 };
 
 export type Riders = {

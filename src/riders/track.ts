@@ -11,9 +11,7 @@ import { HttpStream, SURE_BYTES } from "../lib/http-stream.ts";
 import { NO_ROW } from "../live/drivers.ts";
 import { LivePing } from "../live/live-ping.ts";
 import type { Live } from "../live/live.ts";
-import { TOPIC } from "../live/tracker.ts";
-import { batchesOf } from "../log/keyed-reader.ts";
-import type { LogReader } from "../log/reader.ts";
+import { isKey } from "../live/positions.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { choiceOf, refuseUnknown, timeOf } from "./parameters.ts";
@@ -33,13 +31,11 @@ type Take = (ping: LivePing) => void;
 
 export class Tracks {
   readonly #live: Live;
-  readonly #reader: LogReader;
   readonly #byAddress = new Map<string, number>();
   #open = 0;
 
-  constructor(live: Live, reader: LogReader) {
+  constructor(live: Live) {
     this.#live = live;
-    this.#reader = reader;
   }
 
   /** `GET /v1/drivers/{id}/track` */
@@ -77,8 +73,9 @@ export class Tracks {
     try {
       await run();
     } catch (error) {
-      // the log was deleted, or stops, or is damaged there
-      if (!(error instanceof MilepostError)) throw error;
+      // the log was deleted, or stops, or is damaged there, or is a cluster that is away
+      const isOurs = error instanceof MilepostError;
+      if (!isOurs && !(error instanceof BadRequest && exchange.hasBegun)) throw error;
       if (exchange.hasBegun) exchange.abort();
       else exchange.error(503, error.code, error.message, [["Retry-After", "5"]]);
     } finally {
@@ -136,18 +133,22 @@ export class Tracks {
     rest: () => Promise<void> | undefined,
     isEnough: () => boolean = () => false,
   ): Promise<void> {
-    const { log, now } = this.#live;
-    const { highWatermark } = await log.call("bounds", TOPIC, partition);
+    const { positions, now } = this.#live;
+    const { highWatermark } = await positions.bounds(partition);
     // a clock may be fast by so much before the gateway's own time counts; what comes late is
     // behind what was in time, however late
     const since = Math.max(0, from - clampedFromMs);
-    let next = await log.call("firstBatchSince", TOPIC, partition, since, 0);
+    let next = await positions.firstSince(partition, since);
+    if (positions.isScanned && next !== null) refuseIfMany(highWatermark - next);
+    let bytes = 0;
     const key = Buffer.from(id);
     const ping = new LivePing();
     while (next !== null && next < highWatermark && !exchange.over) {
       const { batches, next: after } = await this.#batches(partition, key, next, highWatermark);
       let until = performance.now() + STEP_MS;
       for (const batch of batches) {
+        bytes += batch.byteLength;
+        if (positions.isScanned && bytes > limits.trackScanBytesMax) throw tooMuch();
         this.#look(batch, { from: next, to: highWatermark }, (cursor) => {
           if (!isKey(cursor, key) || !ping.read(cursor, now())) return;
           if (ping.ts >= from && ping.ts <= to) take(ping);
@@ -178,24 +179,31 @@ export class Tracks {
   }
 
   async #batches(partition: number, key: Buffer, from: number, to: number) {
+    const { positions } = this.#live;
     try {
-      return await batchesOf(this.#reader, TOPIC, partition, key, from, to, READ_BYTES);
+      return await positions.batches(partition, key, from, to, READ_BYTES);
     } catch (error) {
       if (!(error instanceof MilepostError) || error.code !== "offset_out_of_range") throw error;
       // retention was faster
-      const { start } = await this.#live.log.call("bounds", TOPIC, partition);
+      const { start } = await positions.bounds(partition);
       return { batches: [], next: Math.max(start, from + 1) };
     }
   }
 }
 
-const types = { geojson: "application/geo+json", ndjson: "application/x-ndjson" };
-
-function isKey({ bytes, keyStart, keyEnd }: RecordCursor, key: Buffer): boolean {
-  if (keyEnd - keyStart !== key.byteLength || keyStart < 0) return false;
-  for (let i = 0; i < key.byteLength; i++) if (bytes[keyStart + i] !== key[i]) return false;
-  return true;
+/** Where every record has to be looked at, of all drivers, up to now. */
+function refuseIfMany(records: number): void {
+  if (records > limits.trackScanRecordsMax) throw tooMuch();
 }
+
+const tooMuch = (): BadRequest =>
+  new BadRequest(
+    "too_much_to_read",
+    "too many pings of all drivers lie between from and now: ask for a later from, or ask the " +
+      "database that a sink writes to",
+  );
+
+const types = { geojson: "application/geo+json", ndjson: "application/x-ndjson" };
 
 /** `fixes`: lon, lat and time, one behind the other. */
 function* featureOf(id: string, fixes: number[]): Generator<string> {

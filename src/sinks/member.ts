@@ -1,21 +1,14 @@
 /** This worker as a member of its consumer group. */
-import { Consumer, offsetCommitV8, offsetFetchV8, type BaseOptions } from "@platformatic/kafka";
+import { type Consumer, offsetCommitV8, offsetFetchV8 } from "@platformatic/kafka";
+import type { BaseOptions } from "@platformatic/kafka";
 import { atMost } from "../lib/at-most.ts";
-import { limits } from "../model/limits.ts";
-import { Backoff } from "../uplink/backoff.ts";
-import { isTemporary, reasonOf, wantsRejoin } from "../uplink/kafka-errors.ts";
+import { type Assignment, Membership } from "../uplink/membership.ts";
 import type { CommitNote } from "./commit-note.ts";
 import { SinkFailure } from "./target.ts";
 
-/** A member that was killed is missed after so long. */
-const sessionMs = 10_000;
-/** It hears of a rebalance with its next heartbeat. */
-const heartbeatMs = 1000;
-const rebalanceMs = 30_000;
 /** A stop waits no longer for the group. */
 const leaveMs = 5000;
 
-export type Assignment = { topic: string; partitions: number[] }[];
 export type GroupOffset = { topic: string; partition: number; next: number; note: CommitNote };
 
 export type MemberEvents = {
@@ -29,46 +22,21 @@ export type MemberEvents = {
 
 export class Member {
   readonly consumer: Consumer;
-  readonly #events: MemberEvents;
-  readonly #backoff = new Backoff();
-  #troubled = false;
-  #joining = false;
-  #left = false;
+  readonly #membership: Membership;
 
   constructor(options: BaseOptions, groupId: string, topics: string[], events: MemberEvents) {
-    this.#events = events;
-    const consumer = new Consumer({
-      ...options,
-      groupId: "group",
-      sessionTimeout: sessionMs,
-      rebalanceTimeout: rebalanceMs,
-      heartbeatInterval: heartbeatMs,
+    this.#membership = new Membership(options, groupId, topics, {
+      assigned: (assignment) => events.assigned(assignment),
+      revoked: () => events.revoked(),
+      failed: (reason) => events.failed(new SinkFailure(reason)),
+      say: (line) => events.say(line),
     });
-    // the client itself would refuse a name with spaces
-    consumer.groupId = groupId;
-    for (const topic of topics) consumer.topics.track(topic);
-    consumer.on("consumer:group:join", ({ assignments = [] }) => {
-      if (this.#troubled) events.say("the group goes on");
-      this.#troubled = false;
-      this.#backoff.reset();
-      events.assigned(assignments.filter(({ topic }) => topics.includes(topic)));
-    });
-    consumer.on("consumer:group:rebalance", () => events.revoked());
-    consumer.on("error", (error: Error) => this.#joinAgain(error));
-    this.consumer = consumer;
+    this.consumer = this.#membership.consumer;
   }
 
   /** Also when it is a member already: the group is divided anew. */
-  async join(): Promise<void> {
-    if (this.#joining || this.#left) return;
-    this.#joining = true;
-    try {
-      await this.consumer.joinGroup();
-      this.#joining = false;
-    } catch (error) {
-      this.#joining = false;
-      this.#joinAgain(error as Error);
-    }
+  join(): Promise<void> {
+    return this.#membership.join();
   }
 
   /** For those who look on, and for lag: the table says where to go on. What fails is not told. */
@@ -116,8 +84,7 @@ export class Member {
 
   /** Commits, and tells the group not to wait for this member. */
   async leave(offsets: GroupOffset[]): Promise<void> {
-    this.#left = true;
-    const left = this.commit(offsets).then(() => this.consumer.close(true));
+    const left = this.commit(offsets).then(() => this.#membership.leave());
     await atMost(
       leaveMs,
       left.catch(() => {}),
@@ -129,16 +96,5 @@ export class Member {
     const connection = (await this.consumer.connectToBrokers([id])).get(id);
     if (connection === undefined) throw new Error("no coordinator");
     return connection;
-  }
-
-  #joinAgain(error: Error): void {
-    if (this.#left) return;
-    if (!isTemporary(error) && !wantsRejoin(error)) {
-      return this.#events.failed(new SinkFailure(`the group: ${reasonOf(error)}`));
-    }
-    if (!this.#troubled) this.#events.say(`the group: ${reasonOf(error)}; trying again`);
-    this.#troubled = true;
-    this.#events.revoked();
-    setTimeout(() => void this.join(), Math.min(this.#backoff.nextMs(), limits.sinkRetryMsMax));
   }
 }

@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from "vitest";
 import { Live } from "../../src/live/live.ts";
+import { logOrigin } from "../../src/live/origin.ts";
 import { TOPIC } from "../../src/live/tracker.ts";
 import { LogReader } from "../../src/log/reader.ts";
 import { Registry } from "../../src/metrics/registry.ts";
@@ -12,7 +13,8 @@ test("a driver of a log that is no more is looked for where this log would have 
   const log = await thread.port();
   await log.call("createTopic", TOPIC, 8, {});
   const reader = new LogReader(log);
-  const options = { log, reader, dataDir, staleMs: 60_000, registry: new Registry() };
+  const origin = logOrigin(log, reader, () => {});
+  const options = { origin, dataDir, staleMs: 60_000, registry: new Registry() };
   const live = await Live.open({ ...options, now: Date.now, report: () => {} });
   onTestFinished(async () => {
     await live.close();

@@ -3,6 +3,7 @@ import { setCrc } from "../../src/batch/header.ts";
 import { ATTRIBUTES } from "../../src/batch/layout.ts";
 import type { Channel, Subscriber } from "../../src/live/channel.ts";
 import { parseChannel, type ChannelSpec } from "../../src/live/channel-name.ts";
+import { LogPositions } from "../../src/live/positions.ts";
 import { Recovery } from "../../src/live/recovery.ts";
 import { LogReader } from "../../src/log/reader.ts";
 import { batchOf } from "../log/batches.ts";
@@ -28,7 +29,8 @@ test("a batch that nobody can read hides none of the others", async () => {
   const { applied } = tracker.partitions[0];
   const spec = parseChannel("driver:a") as ChannelSpec;
   const channel = hub.subscribe(spec, nobody, () => ({ partition: 0, applied })) as Channel;
-  const recovery = new Recovery({ ...tracked, reader, now: () => tracked.clock.now });
+  const positions = new LogPositions(tracked.log, reader);
+  const recovery = new Recovery({ ...tracked, positions, now: () => tracked.clock.now });
   const missed = await recovery.missed(channel, { epoch: recovery.epochOf(0), offset: 0 });
   expect(missed?.map(({ offset }) => offset)).toEqual([0, 2]);
 });
@@ -50,7 +52,8 @@ test("what nobody waits for any more is not read", async () => {
   const { applied } = tracker.partitions[0];
   const spec = parseChannel("driver:a") as ChannelSpec;
   const channel = hub.subscribe(spec, nobody, () => ({ partition: 0, applied })) as Channel;
-  const recovery = new Recovery({ ...tracked, reader, now: () => tracked.clock.now });
+  const positions = new LogPositions(tracked.log, reader);
+  const recovery = new Recovery({ ...tracked, positions, now: () => tracked.clock.now });
   const since = { epoch: recovery.epochOf(0), offset: 0 };
   const given = Array.from({ length: 50 }, () => recovery.missed(channel, since, () => false));
   const wanted = recovery.missed(channel, since);

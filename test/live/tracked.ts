@@ -4,6 +4,7 @@ import { DriverIndex } from "../../src/live/driver-index.ts";
 import { DriverTable, NO_ROW } from "../../src/live/drivers.ts";
 import { History } from "../../src/live/history.ts";
 import { Hub } from "../../src/live/hub.ts";
+import { LogSource } from "../../src/live/log-source.ts";
 import { type TrackedTo, Tracker } from "../../src/live/tracker.ts";
 import type { LogPort } from "../../src/log/client.ts";
 import { LogReader } from "../../src/log/reader.ts";
@@ -53,16 +54,15 @@ export async function startTracked(options: TrackedOptions = {}): Promise<Tracke
   const reader = new LogReader(log);
   const lines: string[] = [];
   const clock = { now: 1_000_000 };
+  const source = new LogSource({ log, reader, report: (line) => lines.push(line) });
   const tracker = new Tracker({
-    log,
-    reader,
+    source,
     drivers,
     index,
     hub,
     staleMs: 60_000,
     ...(driversMax === undefined ? {} : { driversMax }),
     now: () => clock.now,
-    report: (line) => lines.push(line),
   });
   onTestFinished(() => {
     tracker.stop();

@@ -12,6 +12,7 @@ import type { Registry } from "../../metrics/registry.ts";
 import type { LogClient } from "../../log/types.ts";
 import { MilepostError } from "../../model/errors.ts";
 import { limits } from "../../model/limits.ts";
+import { ClusterLog } from "../../uplink/cluster-log.ts";
 import { classifyTopic } from "../mqtt/topics.ts";
 import { mendDelivery, publish, startAedes, type AedesClient } from "./aedes.ts";
 import { CommandDelivery, COMMANDS } from "./commands.ts";
@@ -28,6 +29,8 @@ export const MQTT_STATE = "__mqtt";
 
 export type BrokerOptions = {
   log: LogClient;
+  /** Brokers of the cluster that commands come from; none: they come from `log`. */
+  uplink?: string[] | null;
   /** ms */
   now: () => number;
   registry: Registry;
@@ -49,6 +52,7 @@ export class Broker {
   readonly #persistence: Persistence;
   readonly #emitter = new Emitter();
   readonly #commands: CommandDelivery;
+  readonly #cluster: ClusterLog | null = null;
   readonly #pipes = new Set<Pipe>();
   readonly #ports: MessagePort[] = [];
   readonly #expiry: NodeJS.Timeout;
@@ -59,7 +63,7 @@ export class Broker {
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
-    const { log, now, registry, report } = options;
+    const { log, uplink = null, now, registry, report } = options;
     const metrics = brokerMetrics(registry);
     this.#metrics = metrics;
     this.#journal = new Journal(log, MQTT_STATE, metrics.journaled, report);
@@ -71,7 +75,9 @@ export class Broker {
       publish: (topic: string, payload: Uint8Array, messageExpiry: number) =>
         publish(this.#aedes, { topic, payload, qos: 1, retain: false, messageExpiry }),
     };
-    this.#commands = new CommandDelivery(log, this.#journal, target, metrics, now, report);
+    if (uplink !== null) this.#cluster = new ClusterLog(uplink, COMMANDS, report);
+    const from = this.#cluster ?? log;
+    this.#commands = new CommandDelivery(from, this.#journal, target, metrics, now, report);
     this.#expiry = setInterval(() => this.#persistence.expire(), EXPIRE_EVERY_MS).unref();
   }
 
@@ -181,6 +187,7 @@ export class Broker {
   /** Closes all connections (their wills are published) and writes what waits. */
   async close(): Promise<void> {
     this.#commands.stop();
+    void this.#cluster?.close();
     clearInterval(this.#expiry);
     for (const pipe of this.#pipes) pipe.destroy();
     await nextTurn(); // the wills are on their way

@@ -4,7 +4,7 @@
  * it has come is journaled, so after a restart a command may be delivered again, never skipped.
  */
 import { isDriverId } from "../../codec/rewrite.ts";
-import type { LogClient, LogRecord } from "../../log/types.ts";
+import type { LogRecord } from "../../log/types.ts";
 import { limits } from "../../model/limits.ts";
 import type { Journal } from "./journal.ts";
 import type { BrokerMetrics } from "./metrics.ts";
@@ -18,6 +18,20 @@ const RETRY_MS = 1000;
 type Position = { topicId: string; next: number };
 type Partition = { next: number; running: boolean; wanted: boolean };
 
+/** Where commands are read: this gateway's log, or the cluster behind its uplink. */
+export type CommandLog = {
+  topics(): { name: string; id: string; partitions: number }[];
+  describe(topic: string): Promise<{ partition: number; start: number; highWatermark: number }[]>;
+  read(
+    topic: string,
+    partition: number,
+    offset: number,
+    maxBytes: number,
+  ): Promise<{ records: LogRecord[]; next: number; highWatermark: number }>;
+  onTopics(listener: () => void): void;
+  onCommitted(topic: string, listener: (partition: number) => void): () => void;
+};
+
 export type CommandTarget = {
   /** Whether anybody, connected or not, would get it. */
   hasSubscriber(topic: string): boolean;
@@ -26,7 +40,7 @@ export type CommandTarget = {
 };
 
 export class CommandDelivery {
-  readonly #log: LogClient;
+  readonly #log: CommandLog;
   readonly #journal: Journal;
   readonly #target: CommandTarget;
   readonly #metrics: BrokerMetrics;
@@ -36,9 +50,10 @@ export class CommandDelivery {
   readonly #partitions = new Map<number, Partition>();
   #stopListening: () => void = () => {};
   #stopped = false;
+  #trouble = "";
 
   constructor(
-    log: LogClient,
+    log: CommandLog,
     journal: Journal,
     target: CommandTarget,
     metrics: BrokerMetrics,
@@ -94,8 +109,12 @@ export class CommandDelivery {
       state.wanted = false;
       try {
         await this.#deliver(partition, state);
+        this.#trouble = "";
       } catch (error) {
-        this.#report(`commands: ${String(error)}`);
+        const trouble = `commands: ${String(error)}`;
+        // an outage is tried through, and said once
+        if (trouble !== this.#trouble) this.#report(trouble);
+        this.#trouble = trouble;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
         state.next = -1; // back to what is journaled
         state.wanted = true;
