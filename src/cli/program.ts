@@ -43,6 +43,11 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./sink.ts"),
   },
   {
+    name: "query",
+    summary: "SQL over the Parquet files of a sink",
+    load: () => import("./query.ts"),
+  },
+  {
     name: "dump",
     summary: "every record of a stopped gateway's log",
     load: () => import("./dump.ts"),
@@ -59,6 +64,7 @@ const examples = `Examples:
   milepost devices --drivers 1000           a city's drivers to send to it
   milepost topics list                      what it keeps
   milepost consume positions                each ping as it comes
+  milepost query "SELECT * FROM positions"  SQL over what sink parquet wrote
   milepost doctor --data-dir ./data         is everything in order?
 `;
 

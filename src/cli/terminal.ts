@@ -10,11 +10,12 @@ export function styled(text: string, style: Style): string {
   return plain ? text : `\u001b[${codes[style]}m${text}\u001b[0m`;
 }
 
-/** Columns padded to their widest cell; numbers stand right. */
-export function table(head: string[], rows: (string | number)[][]): string {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => String(row[column]).length)),
-  );
+/** Columns padded to their widest cell; numbers stand right. No head: rows that go on with it. */
+export function table(
+  head: string[],
+  rows: (string | number)[][],
+  widths: number[] = widthsOf(head, rows),
+): string {
   const line = (cells: (string | number)[]): string =>
     cells
       .map((cell, column) => {
@@ -24,7 +25,14 @@ export function table(head: string[], rows: (string | number)[][]): string {
       })
       .join("  ")
       .trimEnd();
-  return `${[head, ...rows].map(line).join("\n")}\n`;
+  const lines: (string | number)[][] = head.length === 0 ? rows : [head, ...rows];
+  return `${lines.map(line).join("\n")}\n`;
+}
+
+export function widthsOf(head: string[], rows: (string | number)[][]): number[] {
+  return head.map((title, i) =>
+    rows.reduce((widest, row) => Math.max(widest, String(row[i]).length), title.length),
+  );
 }
 
 /** Asks on the terminal; null when there is none to ask on. */

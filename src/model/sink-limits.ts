@@ -10,6 +10,8 @@ export const sinkLimits = {
   sinkBatchRowsMax: 100_000,
   /** What is given to the database at once. */
   copyChunkBytes: 64 * 1024,
+  /** Documents of one insert: a megabyte at most. */
+  documentsAtOnce: 1000,
   /** What a MySQL server must take as one statement: a chunk, and the longest row behind it. */
   sqlPacketBytesMin: 128 * 1024,
   /** Between two tries, from the first to the last; each a random half shorter. */
@@ -37,6 +39,8 @@ export const sinkLimits = {
   parquetHeldBytesMax: 64 * 1024 * 1024,
   /** DuckDB's share: one file's rows as a table, again in their order, and the file's pages. */
   parquetWriterBytesMax: 128 * 1024 * 1024,
+  /** Of `milepost query`; beyond it DuckDB spills to a temporary folder. */
+  queryMemoryBytesMax: 1024 * 1024 * 1024,
   /** Left by a worker on another machine, which cannot be asked whether it lives. */
   parquetTemporaryMsMax: 3_600_000,
 } as const;

@@ -34,8 +34,8 @@ export type SinkStatus = {
 
 type Committed = { topic: string; partition: number; next: number; note: CommitNote };
 
-/** A rate that is older says nothing of now. */
-const freshMs = 15_000;
+/** A rate that is older says nothing of now; files are published a minute apart. */
+const freshMs = 75_000;
 /** Of one group, looked at at once for their oldest record. */
 const looksAtOnce = 8;
 const lookBytes = 64 * 1024;
@@ -104,7 +104,7 @@ async function statusOf(
   const times = await mapSome(behind, looksAtOnce, (one) => oldestMs(consumer, raw, one));
   const oldest = Math.min(nowMs, ...times.filter((time) => time !== null));
   const notes = committed.map(({ note }) => note);
-  const fresh = notes.filter(({ at }) => nowMs - at < freshMs);
+  const fresh = notes.filter(({ at }) => workers > 0 && nowMs - at < freshMs);
   const last = Math.max(...notes.map(({ at }) => at));
   return {
     group: consumer.groupId,

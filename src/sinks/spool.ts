@@ -1,0 +1,127 @@
+/** Rows that wait for their files: of each partition one that grows, and those that are complete. */
+import { limits } from "../model/limits.ts";
+import { CellCache } from "../partitions/cell.ts";
+import { cellResolution, type PingRow } from "./ping-row.ts";
+import { RowBlock } from "./row-block.ts";
+import { placeOf, type TopicPartition } from "./target.ts";
+
+/** A file to be: records `[start, end)`, all received in one hour. */
+export type Spool = {
+  readonly chain: Chain;
+  readonly start: number;
+  end: number;
+  readonly hour: number;
+  readonly blocks: RowBlock[];
+  rows: number;
+  bytes: number;
+  deadLettered: number;
+  newestMs: number;
+  sinceMs: number;
+};
+
+/**
+ * A partition that is ours: published before `safe`, sealed before `start`, taken before `next`;
+ * `told` is how far the worker knows it to be safe.
+ */
+export type Chain = TopicPartition & {
+  safe: number;
+  start: number;
+  next: number;
+  told: number;
+  current: Spool | null;
+};
+
+export class Spools {
+  readonly chains = new Map<string, Chain>();
+  /** In the order they are to be published. */
+  readonly sealed: Spool[] = [];
+  heldBytes = 0;
+  readonly #cells = new CellCache(cellResolution, undefined, "int64", limits.sinkCellsMax);
+  readonly #free: RowBlock[] = [];
+
+  get full(): boolean {
+    return this.heldBytes > limits.parquetHeldBytesMax;
+  }
+
+  /** The one that a record of this hour belongs to. */
+  spoolFor(chain: Chain, hour: number, nowMs: number): Spool {
+    const { current } = chain;
+    if (current !== null) {
+      if (current.hour === hour && current.bytes < limits.parquetFileBytes) return current;
+      this.seal(chain);
+    }
+    const { start } = chain;
+    const none = { rows: 0, bytes: 0, deadLettered: 0, newestMs: 0 };
+    return (chain.current = {
+      chain,
+      start,
+      end: start,
+      hour,
+      blocks: [],
+      sinceMs: nowMs,
+      ...none,
+    });
+  }
+
+  put(spool: Spool, row: PingRow, offset: number): void {
+    let block = spool.blocks.at(-1);
+    let bytes = block?.bytes ?? 0;
+    if (block === undefined || block.full) {
+      block = this.#free.pop() ?? new RowBlock();
+      spool.blocks.push(block);
+      bytes = 0;
+    }
+    block.put(row, offset, this.#cells);
+    spool.rows++;
+    spool.bytes += block.bytes - bytes;
+    this.heldBytes += block.bytes - bytes;
+  }
+
+  /** No more comes into the chain's file. */
+  seal(chain: Chain): void {
+    const spool = chain.current;
+    if (spool === null) return;
+    spool.end = chain.next;
+    chain.start = chain.next;
+    chain.current = null;
+    this.sealed.push(spool);
+  }
+
+  /** Those that have waited so long. */
+  sealOld(beforeMs: number): void {
+    for (const chain of this.chains.values()) {
+      const spool = chain.current;
+      // of records that a sample leaves out there is a file an hour, which is enough
+      if (spool === null || spool.rows + spool.deadLettered === 0) continue;
+      if (spool.sinceMs <= beforeMs) this.seal(chain);
+    }
+  }
+
+  sealLargest(): void {
+    const spools = [...this.chains.values()].map(({ current }) => current);
+    const size = (spool: Spool | null): number => spool?.bytes ?? 0;
+    const largest = spools.reduce((a, b) => (size(b) > size(a) ? b : a));
+    if (largest !== null) this.seal(largest.chain);
+  }
+
+  release(spool: Spool): void {
+    this.heldBytes -= spool.bytes;
+    for (const block of spool.blocks) {
+      block.clear();
+      this.#free.push(block);
+    }
+  }
+
+  /** Whether rows were lost with it. */
+  drop(chain: Chain): boolean {
+    this.chains.delete(placeOf(chain));
+    const own = this.sealed.filter((spool) => spool.chain === chain);
+    if (chain.current !== null) own.push(chain.current);
+    for (const spool of own) {
+      this.release(spool);
+      const i = this.sealed.indexOf(spool);
+      if (i >= 0) this.sealed.splice(i, 1);
+    }
+    return own.length > 0;
+  }
+}
