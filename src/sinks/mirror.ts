@@ -11,7 +11,6 @@
 import type { BaseOptions } from "@platformatic/kafka";
 import type { BatchProducer } from "../batch/builder.ts";
 import { mapSome } from "../lib/map-some.ts";
-import { limits } from "../model/limits.ts";
 import { E } from "../wire/errors.ts";
 import { MirrorCluster, nameOf } from "./mirror-cluster.ts";
 import { mirrorEnd } from "./mirror-end.ts";

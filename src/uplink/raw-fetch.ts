@@ -5,7 +5,7 @@
 import {
   ConnectionPool,
   createAPI,
-  fetchV12,
+  fetchV11,
   type BaseOptions,
   type Broker,
   type Reader,
@@ -30,13 +30,22 @@ export type FetchRequest = {
 };
 
 const READ_UNCOMMITTED = 0;
+/** The newest that Redpanda has too. */
+const VERSION = 11;
 
 type Wanted = { topicId: string; partitions: object[] };
 
 const api = createAPI<
   [number, number, number, number, number, number, Wanted[], object[], string],
   FetchedPartition[]
->(1, 12, fetchV12.createRequest, (_correlation, _key, _version, reader) => answerOf(reader));
+>(
+  1,
+  VERSION,
+  fetchV11.createRequest,
+  (_correlation, _key, _version, reader) => answerOf(reader),
+  false,
+  false,
+);
 
 export class RawFetch {
   readonly #pool: ConnectionPool;
@@ -69,37 +78,34 @@ export class RawFetch {
   }
 }
 
-/** Fetch Response (Version: 12). */
+/** Fetch Response (Version: 11). */
 function answerOf(reader: Reader): FetchedPartition[] {
   reader.readInt32(); // throttle time
   const errorCode = reader.readInt16();
   reader.readInt32(); // session
   const answers: FetchedPartition[] = [];
-  reader.readArray((r) => {
-    const topic = r.readString();
-    r.readArray(
-      () => {
-        const partition = r.readInt32();
-        const own = r.readInt16();
-        const highWatermark = Number(r.readInt64());
-        r.readInt64(); // last stable offset
-        r.readInt64(); // log start offset
-        r.readNullableArray(() => [r.readInt64(), r.readInt64()]);
-        r.readInt32(); // preferred read replica
-        const length = r.readUnsignedVarInt() - 1;
-        let batches: Uint8Array[] = [];
-        if (length > 0) {
-          batches = batchesIn(r.buffer.slice(r.position, r.position + length));
-          r.skip(length);
-        }
-        r.readTaggedFields();
-        const code = own === 0 ? errorCode : own;
-        answers.push({ topic, partition, errorCode: code, highWatermark, batches });
-      },
-      true,
-      false,
-    );
-  });
+  const topicOf = (r: Reader): void => {
+    const topic = r.readString(false);
+    const partitionOf = (): void => {
+      const partition = r.readInt32();
+      const own = r.readInt16();
+      const highWatermark = Number(r.readInt64());
+      r.readInt64(); // last stable offset
+      r.readInt64(); // log start offset
+      r.readNullableArray(() => [r.readInt64(), r.readInt64()], false, false);
+      r.readInt32(); // preferred read replica
+      const length = r.readInt32();
+      let batches: Uint8Array[] = [];
+      if (length > 0) {
+        batches = batchesIn(r.buffer.slice(r.position, r.position + length));
+        r.skip(length);
+      }
+      const code = own === 0 ? errorCode : own;
+      answers.push({ topic, partition, errorCode: code, highWatermark, batches });
+    };
+    r.readArray(partitionOf, false, false);
+  };
+  reader.readArray(topicOf, false, false);
   return answers;
 }
 

@@ -26,8 +26,8 @@ export type ProducedPartition = {
 };
 
 const PRODUCE = 0;
-/** Kafka since 2.4; the newest that answers without tagged fields that nobody reads. */
-const VERSION = 9;
+/** The newest that Redpanda has too: Kafka since 2.1, and batches of any compression. */
+const VERSION = 7;
 const ACKS_ALL = -1;
 
 const api = createAPI<[number, ProduceBatch[]], ProducedPartition[]>(
@@ -35,6 +35,8 @@ const api = createAPI<[number, ProduceBatch[]], ProducedPartition[]>(
   VERSION,
   requestOf,
   (_correlation, _key, _version, reader) => answerOf(reader),
+  false,
+  false,
 );
 
 export class RawProduce {
@@ -65,36 +67,35 @@ export class RawProduce {
   }
 }
 
-/** Produce Request (Version: 9): a topic may stand in it only once. */
+/** Produce Request (Version: 7): a topic may stand in it only once. */
 function requestOf(timeoutMs: number, batches: ProduceBatch[]): Writer {
-  const topics = Map.groupBy(batches, ({ topic }) => topic);
-  return Writer.create()
-    .appendString(null) // no transaction
+  const topics = [...Map.groupBy(batches, ({ topic }) => topic)];
+  const writer = Writer.create()
+    .appendString(null, false) // no transaction
     .appendInt16(ACKS_ALL)
-    .appendInt32(timeoutMs)
-    .appendArray([...topics], (w, [topic, partitions]) => {
-      w.appendString(topic).appendArray(partitions, (to, { partition, batch }) => {
-        to.appendInt32(partition)
-          .appendUnsignedVarInt(batch.byteLength + 1)
-          .append(Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength));
-      });
-    })
-    .appendTaggedFields();
+    .appendInt32(timeoutMs);
+  const partitionOf = (w: Writer, { partition, batch }: ProduceBatch): void => {
+    w.appendInt32(partition)
+      .appendInt32(batch.byteLength)
+      .append(Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength));
+  };
+  const topicOf = (w: Writer, [topic, partitions]: [string, ProduceBatch[]]): void => {
+    w.appendString(topic, false).appendArray(partitions, partitionOf, false, false);
+  };
+  return writer.appendArray(topics, topicOf, false, false);
 }
 
-/** Produce Response (Version: 9). */
+/** Produce Response (Version: 7). */
 function answerOf(reader: Reader): ProducedPartition[] {
   const answers: ProducedPartition[] = [];
-  reader.readArray((r) => {
-    const topic = r.readString();
-    r.readArray(() => {
+  const topicOf = (r: Reader): void => {
+    const topic = r.readString(false);
+    const partitionOf = (): void => {
       const partition = r.readInt32();
       const errorCode = r.readInt16();
       const baseOffset = Number(r.readInt64());
       const logAppendTimeMs = Number(r.readInt64());
       const logStartOffset = Number(r.readInt64());
-      r.readArray(() => [r.readInt32(), r.readNullableString()]);
-      r.readNullableString(); // the error as a text
       answers.push({
         topic,
         partition,
@@ -103,7 +104,9 @@ function answerOf(reader: Reader): ProducedPartition[] {
         logAppendTimeMs,
         logStartOffset,
       });
-    });
-  });
+    };
+    r.readArray(partitionOf, false, false);
+  };
+  reader.readArray(topicOf, false, false);
   return answers;
 }

@@ -22,9 +22,8 @@ for (;;) {
       else lost = (await mirror.write(slices, noLetters)).lost.length > 0;
       for (const { partition, end } of slices) next[partition] = end;
     }
-  } catch (error) {
-    // a node that was killed: the worker would wait and try again
-    process.stderr.write(`${(error as Error).message}\n`);
+  } catch {
+    // as the worker does
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }

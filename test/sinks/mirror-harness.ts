@@ -23,7 +23,10 @@ export type Read = {
   producer: number;
 };
 
-export const optionsTo = (broker: string) => ({ ...options, bootstrapBrokers: [broker] });
+export const optionsTo = (brokers: string) => ({
+  ...options,
+  bootstrapBrokers: brokers.split(","),
+});
 
 export async function withAdmin<T>(broker: string, work: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = new Admin({ ...options, bootstrapBrokers: [broker] });

@@ -1,4 +1,4 @@
-/** `milepost sink kafka` from one gateway into another. */
+/** `milepost sink kafka` from one gateway into another. `KILLS=200 SEED=1` makes it longer. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { BatchBuilder } from "../../src/batch/builder.ts";
@@ -19,7 +19,7 @@ import {
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 60_000, interval: 100 };
-const kills = Number(process.env.KILLS ?? 12);
+const kills = Number(process.env.KILLS ?? 6);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 let source: Gateway;
