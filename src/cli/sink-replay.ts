@@ -1,11 +1,11 @@
 import { Consumer } from "@platformatic/kafka";
 import { deadLetterTopic } from "../sinks/dead-letters.ts";
-import { postgres } from "../sinks/postgres.ts";
 import { Replay } from "../sinks/replay.ts";
 import { type Position, Source } from "../sinks/source.ts";
 import { placeOf } from "../sinks/target.ts";
 import { CommandFailure } from "./failure.ts";
 import { asFailure, clientOptions, findTopic } from "./kafka-client.ts";
+import { databaseOf } from "./sink-database.ts";
 import type { ReplayFlags } from "./sink.ts";
 import { count, table } from "./terminal.ts";
 import { boundsOf, resolveStart } from "./topic-offsets.ts";
@@ -15,10 +15,10 @@ export async function replay(flags: ReplayFlags): Promise<void> {
   const options = { ...clientOptions(flags.server), clientId: "milepost-sink" };
   const consumer = new Consumer({ ...options, groupId: "none" });
   const source = new Source(consumer, options, { say, startOver: () => "--from earliest" });
-  let writer: Replay<Buffer> | null = null;
+  let writer: Replay<unknown> | null = null;
   try {
     await findTopic(consumer, deadLetterTopic, flags.server);
-    writer = await Replay.begin(postgres(flags.url));
+    writer = await Replay.begin(await databaseOf(flags.url));
     const { positions, ends } = await range(consumer, flags);
     source.assign(positions);
     while ([...ends].some(([place, end]) => nextOf(positions, place) < end)) {
@@ -60,7 +60,7 @@ function nextOf(positions: Position[], place: string): number {
   return positions.find((position) => placeOf(position) === place)?.next ?? Infinity;
 }
 
-function print({ result }: Replay<Buffer>, { json }: ReplayFlags): void {
+function print({ result }: Replay<unknown>, { json }: ReplayFlags): void {
   const { written, there, failed } = result;
   if (json) {
     process.stdout.write(`${JSON.stringify(result)}\n`);

@@ -1,13 +1,17 @@
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/quantities.ts";
-import { url, whole } from "./arguments.ts";
+import { whole } from "./arguments.ts";
 import { UsageError } from "./failure.ts";
+import { parquetDir } from "./parquet-dir.ts";
 import { defaultKafkaServer, parseServer } from "./server-address.ts";
 import { parseStart, type Start } from "./start.ts";
 
 const examples = `Examples:
   milepost sink postgres --url postgres://me@db/fleet --create-schema
   milepost sink postgres --url postgres://me@db/fleet --every 10s     a row per driver and 10 s
+  milepost sink mysql --url mysql://me:secret@db/fleet --create-schema
+  milepost sink mongodb --url mongodb://me:secret@db/fleet --create-schema
+  milepost sink parquet --dir ./data/parquet                          files for milepost query
   milepost sink kafka --brokers kafka-1:9092,kafka-2:9092             topics mirrored, as they are
   milepost sink status                                                lag, rows/s, dead letters
   milepost sink replay-dlq --url postgres://me@db/fleet               what could not be written
@@ -19,15 +23,29 @@ offsets are written in one transaction, so each ping is in the table once, whate
 SIGTERM or Ctrl-C: the batch in flight is finished, then it ends.
 `;
 
+const writtenTwice = `
+Start as many workers as you like, on any machine: they share the topic's partitions. A document's
+_id is the ping's place in the log, so each is there once, whatever is killed and written again.
+SIGTERM or Ctrl-C: the batch in flight is finished, then it ends.
+`;
+
 const mirrored = `
 Start as many workers as you like, on any machine: they share the topics' partitions. Records keep
 partition, key, headers and time; a header milepost-offset says where each stood, and a worker goes
 on after the last one in the target. SIGTERM or Ctrl-C: the batch in flight is finished.
 `;
 
+const filed = `
+Start as many workers as you like on folders that they share: each ping is in one file, whatever is
+killed. Files appear whole, topic=T/date=D/hour=H/…, when --roll has passed; the newest one says
+where to go on. SIGTERM or Ctrl-C: what is held is published, then it ends.
+`;
+
 export type SinkFlags = { server: string; group: string; topics: string[]; adminPort?: number };
-export type PostgresFlags = SinkFlags & { url: string; every?: number; createSchema?: true };
+type DatabaseName = "postgres" | "mysql" | "mongodb";
+export type DatabaseFlags = SinkFlags & { url: string; every?: number; createSchema?: true };
 export type KafkaFlags = SinkFlags & { brokers: string[] };
+export type ParquetFlags = SinkFlags & { dir: string; every?: number; roll: number };
 export type StatusFlags = { server: string; json?: true };
 export type ReplayFlags = { url: string; server: string; from?: Start; json?: true };
 
@@ -42,18 +60,40 @@ export function register(program: Command): void {
       .description(summary)
       .option("--server <HOST:PORT>", "the gateway's Kafka port", defaultKafkaServer);
 
-  add("postgres", "rows for PostgreSQL 15 or later, with TimescaleDB or without")
-    .requiredOption("--url <URL>", "postgres://user:password@host/database", databaseUrl)
-    .option("--group <G>", "consumer group; also the name its offsets have", "sink-postgres")
+  const database = (name: DatabaseName, summary: string, more: string): Command =>
+    add(name, summary)
+      .requiredOption("--url <URL>", databases[name].form, databaseUrl(name))
+      .option("--group <G>", "consumer group; also the name its offsets have", `sink-${name}`)
+      .option("--topics <T,…>", "topics to write", topicList, ["positions"])
+      .option("--every <DURATION>", "one row per driver and interval, such as 10s", interval)
+      .option("--create-schema", more)
+      .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
+      .addHelpText("after", name === "mongodb" ? writtenTwice : afterwards)
+      .action(async (flags: DatabaseFlags) => {
+        check(flags);
+        if (flags.group === "") throw new UsageError("--group: expected a name");
+        await (await import("./sink-database.ts")).writeDatabase(flags);
+      });
+  const tables = "make the tables that are not there";
+  database("postgres", "rows for PostgreSQL 15 or later, with TimescaleDB or without", tables);
+  database("mysql", "rows for MySQL 8 or MariaDB 10.6 and later", tables);
+  database("mongodb", "documents for MongoDB", "make the indexes that are not there");
+  add("parquet", "Parquet files for milepost query, DuckDB, Spark: no server")
+    .option("--dir <DIR>", "where the files go", parquetDir)
+    .option("--group <G>", "consumer group; a folder has one", "sink-parquet")
     .option("--topics <T,…>", "topics to write", topicList, ["positions"])
     .option("--every <DURATION>", "one row per driver and interval, such as 10s", interval)
-    .option("--create-schema", "make the tables that are not there")
+    .addOption(
+      new Option("--roll <DURATION>", "publish a file after so long, or once it is large")
+        .argParser(interval)
+        .default(60_000, "1m"),
+    )
     .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
-    .addHelpText("after", afterwards)
-    .action(async (flags: PostgresFlags) => {
+    .addHelpText("after", filed)
+    .action(async (flags: ParquetFlags) => {
       check(flags);
       if (flags.group === "") throw new UsageError("--group: expected a name");
-      await (await import("./sink-postgres.ts")).writePostgres(flags);
+      await (await import("./sink-parquet.ts")).writeParquet(flags);
     });
   add("kafka", "mirror topics into a Kafka or Redpanda cluster")
     .requiredOption("--brokers <HOST:PORT,…>", "brokers of the cluster to mirror into", brokerList)
@@ -73,7 +113,7 @@ export function register(program: Command): void {
       await (await import("./sink-status.ts")).showStatus(flags);
     });
   add("replay-dlq", "write dead letters straight into the table, each once")
-    .requiredOption("--url <URL>", "postgres://user:password@host/database", databaseUrl)
+    .requiredOption("--url <URL>", "the database, as for its sink", databaseUrl())
     .option("--from <WHERE>", "earliest, an offset, or @TIME in ms or ISO", parseStart)
     .option("--json", "print JSON")
     .action(async (flags: ReplayFlags) => {
@@ -87,7 +127,33 @@ function check({ server }: { server: string }): void {
 }
 
 const port = whole(0, 65_535);
-const databaseUrl = url("postgres:", "postgresql:");
+
+const databases: Record<DatabaseName, { form: string; pattern: RegExp }> = {
+  postgres: { form: "postgres://user:password@host/database", pattern: /^postgres(ql)?:\/\// },
+  mysql: { form: "mysql://user:password@host/database", pattern: /^(mysql|mariadb):\/\// },
+  mongodb: {
+    form: "mongodb://user:password@host/database",
+    pattern: /^mongodb(\+srv)?:\/\/[^/]+\/[^/?]/,
+  },
+};
+
+/** Whose URL it is; null: of none that is known. */
+function databaseName(text: string): DatabaseName | null {
+  const names = Object.keys(databases) as DatabaseName[];
+  const name = names.find((one) => databases[one].pattern.test(text)) ?? null;
+  // several hosts, as MongoDB may have, are no URL to others
+  return name === "mongodb" || URL.canParse(text) ? name : null;
+}
+
+function databaseUrl(wanted?: DatabaseName): (text: string) => string {
+  return (text) => {
+    const name = databaseName(text);
+    if (name !== null && (wanted === undefined || name === wanted)) return text;
+    const forms = wanted === undefined ? Object.values(databases) : [databases[wanted]];
+    const like = forms.map(({ form }) => form).join(" or ");
+    throw new InvalidArgumentError(`A URL like ${like} is wanted.`);
+  };
+}
 
 function topicList(text: string): string[] {
   const topics = [...new Set(text.split(",").map((name) => name.trim()))].filter(Boolean);

@@ -53,8 +53,6 @@ export interface Session<Chunk> {
   take(partitions: Taken[]): Promise<OffsetRow[]>;
   /** Moves those that are still as they are said to be; which were. */
   move(moves: Move[]): Promise<{ topicId: string; partition: number }[]>;
-  /** What an operator types to forget where the sink was in a topic. */
-  forgetCommand(topic: string): string;
   /** The newest rows of each driver, oldest first: `ms` is the fix time. */
   newest(ids: string[], each: number): Promise<{ id: string; ms: number }[]>;
   /** Notes the letters whose rows are not there, neither from here nor from the topic. */
@@ -70,4 +68,14 @@ export interface Database<Chunk> {
   rowReason(error: unknown): string;
   /** A failure for what trying again cannot help; the error itself where it may. */
   asFailure(error: unknown): Error;
+  /** What an operator types to delete rows of `milepost_offsets`. */
+  forgetCommand(where: Record<string, string | number>): string;
+}
+
+/** The same of a database that speaks SQL. */
+export function deleteOffsets(where: Record<string, string | number>): string {
+  const literal = (value: string | number): string =>
+    typeof value === "number" ? String(value) : `'${value.replaceAll("'", "''")}'`;
+  const terms = Object.entries(where).map(([name, value]) => `${name} = ${literal(value)}`);
+  return `DELETE FROM milepost_offsets WHERE ${terms.join(" AND ")};`;
 }

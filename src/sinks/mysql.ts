@@ -3,7 +3,14 @@ import { Readable } from "node:stream";
 import { type Connection, createConnection, type ResultSetHeader } from "mysql2/promise";
 import type { RowDataPacket } from "mysql2/promise";
 import { limits } from "../model/limits.ts";
-import type { Database, Letter, Move, OffsetRow, Session } from "./database.ts";
+import {
+  type Database,
+  deleteOffsets,
+  type Letter,
+  type Move,
+  type OffsetRow,
+  type Session,
+} from "./database.ts";
 import { dateTime, MysqlEncoder } from "./mysql-encoder.ts";
 import { asFailure, isBadRow, isLoadRefused, LoadDiffers, rowReason } from "./mysql-errors.ts";
 import { columns, createSchema, findOwnColumns } from "./mysql-schema.ts";
@@ -52,6 +59,9 @@ export function mysql(url: string, say: (line: string) => void): Database<Buffer
     isBadRow,
     rowReason,
     asFailure,
+    // `partition` is a word of its language
+    forgetCommand: ({ partition, ...rest }) =>
+      deleteOffsets({ ...rest, ...(partition === undefined ? {} : { "`partition`": partition }) }),
   };
 }
 
@@ -227,11 +237,6 @@ class MysqlSession implements Session<Buffer> {
       if (affectedRows === 1) moved.push(move);
     }
     return moved;
-  }
-
-  forgetCommand(topic: string): string {
-    const [sink, name] = [this.#sink, topic].map((text) => this.#connection.escape(text));
-    return `DELETE FROM milepost_offsets WHERE sink = ${sink} AND topic = ${name};`;
   }
 
   async newest(ids: string[], each: number): Promise<{ id: string; ms: number }[]> {

@@ -3,7 +3,14 @@ import { Client } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { limits } from "../model/limits.ts";
 import { columns, CopyEncoder } from "./copy-encoder.ts";
-import type { Database, Letter, Move, OffsetRow, Session } from "./database.ts";
+import {
+  type Database,
+  deleteOffsets,
+  type Letter,
+  type Move,
+  type OffsetRow,
+  type Session,
+} from "./database.ts";
 import { DayPartitions } from "./day-partitions.ts";
 import { OwnColumns } from "./own-columns.ts";
 import { asFailure, isBadRow, rowReason } from "./pg-errors.ts";
@@ -56,6 +63,7 @@ export function postgres(url: string): Database<Buffer> {
     isBadRow,
     rowReason,
     asFailure,
+    forgetCommand: deleteOffsets,
   };
 }
 
@@ -178,11 +186,6 @@ class PostgresSession implements Session<Buffer> {
       moves.map(({ epoch }) => epoch),
     ]);
     return rows.map(({ topic_id: topicId, partition }) => ({ topicId, partition }));
-  }
-
-  forgetCommand(topic: string): string {
-    const [sink, name] = [this.#sink, topic].map((text) => this.#client.escapeLiteral(text));
-    return `DELETE FROM milepost_offsets WHERE sink = ${sink} AND topic = ${name};`;
   }
 
   async newest(ids: string[], each: number): Promise<{ id: string; ms: number }[]> {

@@ -30,7 +30,7 @@ export type Written = {
 
 /** `first`: where to begin when nothing of it was ever written. */
 export type Taken = TopicPartition & { first: number };
-/** Where it goes on; `safe`: what is before is written, and more is held back. Else that is `next`. */
+/** Where it goes on; `safe`: before it all is written, and more is held back; else that is `next`. */
 export type Opened = TopicPartition & { next: number; safe?: number };
 
 /**
@@ -61,8 +61,8 @@ export interface Target {
    * is it counted and committed. Called after each answer of the gateway, a second apart or less.
    */
   publish?(all: boolean): Promise<Published>;
-  /** What an operator does to have a partition written from its beginning; SQL when left out. */
-  startOver?(partition: TopicPartition): string;
+  /** What an operator does to have a partition written from its beginning. */
+  startOver(partition: TopicPartition): string;
   /** Of one that hangs, `now` waits for nothing. */
   close(now?: boolean): Promise<void>;
 }

@@ -54,7 +54,7 @@ export class Transactional<Chunk> implements Target {
     this.#unsure = null;
     return this.#attempt(async (session) => {
       await session.begin();
-      await refuseOtherTopics(session, partitions);
+      await this.#refuseOtherTopics(session, partitions);
       const rows = await session.take(partitions);
       await session.commit();
       for (const row of rows) this.#held.set(placeOf(row), row);
@@ -92,6 +92,10 @@ export class Transactional<Chunk> implements Target {
     });
   }
 
+  startOver({ topic, partition }: TopicPartition): string {
+    return this.#database.forgetCommand({ sink: this.#options.sink, topic, partition });
+  }
+
   async close(now = false): Promise<void> {
     const session = this.#session;
     this.#session = null;
@@ -112,6 +116,20 @@ export class Transactional<Chunk> implements Target {
       await this.close(true);
       throw this.#database.asFailure(error);
     }
+  }
+
+  async #refuseOtherTopics(session: Session<Chunk>, partitions: TopicPartition[]): Promise<void> {
+    const ids = new Map(partitions.map(({ topic, topicId }) => [topic, topicId]));
+    const other = (await session.offsets()).find(({ topic, topicId }) => {
+      return ids.has(topic) && ids.get(topic) !== topicId;
+    });
+    if (other === undefined) return;
+    const { topic } = other;
+    throw new SinkFailure(
+      `topic ${topic} is not the one that the table has rows of: it was made anew, or ` +
+        "this is another gateway. Name another --group, or forget the old one: " +
+        this.#database.forgetCommand({ sink: this.#options.sink, topic }),
+    );
   }
 
   /** Whether the try before this one was committed, though nobody told us. */
@@ -201,20 +219,4 @@ export class Transactional<Chunk> implements Target {
     bad.set(key, this.#database.rowReason(refused));
     return true;
   }
-}
-
-async function refuseOtherTopics(
-  session: Session<unknown>,
-  partitions: TopicPartition[],
-): Promise<void> {
-  const ids = new Map(partitions.map(({ topic, topicId }) => [topic, topicId]));
-  const other = (await session.offsets()).find(({ topic, topicId }) => {
-    return ids.has(topic) && ids.get(topic) !== topicId;
-  });
-  if (other === undefined) return;
-  throw new SinkFailure(
-    `topic ${other.topic} is not the one that the table has rows of: it was made anew, or ` +
-      "this is another gateway. Name another --group, or forget the old one: " +
-      session.forgetCommand(other.topic),
-  );
 }

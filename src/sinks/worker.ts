@@ -55,7 +55,7 @@ export class Worker {
     });
     this.#source = new Source(this.#member.consumer, kafka, {
       say,
-      startOver: (place) => target.startOver?.(place) ?? forgetOffsets(place),
+      startOver: (place) => target.startOver(place),
     });
     this.#deadLetters = new DeadLetters(kafka);
   }
@@ -259,11 +259,6 @@ function safeOf(batch: Slice[], written: Written): Safe[] {
       newestMs: last === undefined ? 0 : maxTimestamp(last),
     };
   });
-}
-
-function forgetOffsets({ topic, partition }: TopicPartition): string {
-  const name = topic.replaceAll("'", "''");
-  return `DELETE FROM milepost_offsets WHERE topic = '${name}' AND partition = ${partition};`;
 }
 
 /** Faults of the program, which no retry heals. */
