@@ -58,7 +58,7 @@ export class Live {
       setInterval(() => void this.latest.write(), limits.liveSaveMs),
       setInterval(() => void this.checkpoint.saveSoon(), limits.liveSaveMs),
     ];
-    measure(registry, this);
+    measure(registry, this, owns);
   }
 
   /** Resolves when everybody's last position may be served; catching up goes on behind. */
@@ -100,7 +100,11 @@ export class Live {
   }
 }
 
-function measure(registry: Registry, { drivers, hub, tracker, latest, now }: Live): void {
+function measure(
+  registry: Registry,
+  { drivers, hub, tracker, latest, now }: Live,
+  owns: (partition: number) => boolean,
+): void {
   const gauge = (name: string, help: string) => registry.gauge(`milepost_live_${name}`, help);
   const known = gauge("drivers", "Drivers whose last position is known");
   const channels = gauge("channels", "Channels that somebody follows");
@@ -112,8 +116,15 @@ function measure(registry: Registry, { drivers, hub, tracker, latest, now }: Liv
   const skipped = counter("skipped_total", "Records of positions that are no pings");
   const passed = counter("passed_over_total", "Pings that retention took before live tracking");
   const written = counter("latest_total", "Positions written to topic latest");
+  const owned = gauge(
+    "latest_partitions",
+    "Partitions whose drivers are written to topic latest here",
+  );
+  const silent = gauge("silent_seconds", "For how long the cluster has told nothing; 0: it does");
   registry.onSnapshot(() => {
     written.value = latest.written;
+    owned.value = tracker.partitions.filter((_, partition) => owns(partition)).length;
+    silent.value = tracker.silentMs / 1000;
     known.value = drivers.count;
     channels.value = hub.channels;
     lag.value = tracker.lag;

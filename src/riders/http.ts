@@ -182,10 +182,13 @@ export class RiderHttp {
     const age = ageMs === null ? "not yet written" : `${(ageMs / 1000).toFixed(0)} s old`;
     const isOld = ageMs !== null && ageMs > limits.checkpointMsMax;
     const lagMs = tracker.lagMs(now());
-    const behind = `${tracker.lag} pings and ${(lagMs / 1000).toFixed(1)} s behind`;
+    const seconds = (lagMs / 1000).toFixed(1);
+    const away = `the uplink's cluster has not answered for ${seconds} s`;
+    const behind = tracker.silentMs > 0 ? away : `${tracker.lag} pings and ${seconds} s behind`;
+    const isBehind = tracker.silentMs > 0 || lagMs > limits.trackerLagMsMax;
     return [
       { name: "positions", ok: tracker.topic !== null, detail: tracker.topic?.id ?? "no topic" },
-      { name: "tracker", ok: true, degraded: lagMs > limits.trackerLagMsMax, detail: behind },
+      { name: "tracker", ok: true, degraded: isBehind, detail: behind },
       { name: "drivers", ok: true, detail: `${drivers.count} known` },
       { name: "checkpoint", ok: true, degraded: isOld, detail: age },
       { name: "port", ok: !this.#draining, detail: this.#draining ? "draining" : "open" },

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+/** 0: not open. */
 export type Ports = { mqtt: number; device: number; http: number; kafka: number; admin: number };
 export type GatewayOptions = {
   /** More arguments of `serve`. */
@@ -73,7 +74,9 @@ export class Gateway {
       child.stdout.on("data", (b) => {
         stdout += String(b);
         const ready = READY.exec(stdout);
-        if (ready !== null) resolve(JSON.parse(ready[1]) as Ports);
+        if (ready === null) return;
+        const open = JSON.parse(ready[1]) as { [name in keyof Ports]: number | null };
+        resolve({ ...(open as Ports), http: open.http ?? 0, kafka: open.kafka ?? 0 });
       });
       void this.#ended.then((code) => {
         reject(new Error(`serve ended with ${code}: ${this.#stderr}`));
