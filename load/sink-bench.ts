@@ -11,13 +11,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { compatibilityPartitioner, Producer } from "@platformatic/kafka";
-import { City } from "../devices/city.ts";
-import { Drivers } from "../devices/drivers.ts";
-import { opening, PingWriter } from "../devices/ping.ts";
 import { startGateway } from "../test/harness/gateway.ts";
 import { PostgresServer } from "../test/sinks/postgres-server.ts";
 import { machine } from "./machine.ts";
+import { cpuMs, peakMB, produceCity } from "./sink-rows.ts";
 import { median } from "./table.ts";
 
 const { values: options } = parseArgs({
@@ -38,7 +35,8 @@ type Run = { rowsPerSecond: number; cpuMicros: number; memoryMB: number };
 const server = await new PostgresServer().start();
 const gateway = await startGateway({ args: ["--live", "off"] });
 try {
-  await produce(`127.0.0.1:${gateway.ports.kafka}`);
+  const broker = `127.0.0.1:${gateway.ports.kafka}`;
+  await produceCity(broker, rows, Number(options.drivers));
   const file = join(dir, "rows.txt");
   const sink: Run[] = [];
   const two: Run[] = [];
@@ -79,33 +77,6 @@ try {
   await server.stop();
   server.discard();
   rmSync(dir, { recursive: true });
-}
-
-async function produce(broker: string): Promise<void> {
-  const producer = new Producer({
-    clientId: "bench",
-    bootstrapBrokers: [broker],
-    partitioner: compatibilityPartitioner,
-  });
-  const count = Number(options.drivers);
-  const startMs = Date.now() - (rows / count) * 1000;
-  const drivers = new Drivers(new City("blr"), { count, seed: 1, startMs });
-  const ids = Array.from({ length: count }, (_, i) => `blr-${String(i).padStart(5, "0")}`);
-  const openings = ids.map((id) => opening(id));
-  const writer = new PingWriter();
-  for (let made = 0, second = 1; made < rows; second++) {
-    const nowMs = startMs + second * 1000;
-    const messages = [];
-    for (let i = 0; i < count && made < rows; i++, made++) {
-      drivers.advance(i, 1, nowMs);
-      const trip = drivers.tripStarted[i] === 0 ? null : `${ids[i]}-${drivers.tripStarted[i] | 0}`;
-      writer.write(openings[i], drivers.read(i, nowMs), trip, second);
-      messages.push({ topic: "positions", key: Buffer.from(ids[i]), value: writer.copy() });
-    }
-    await producer.send({ messages, acks: 1 });
-    if (second % 200 === 0) say(`produced ${made} of ${rows}`);
-  }
-  await producer.close();
 }
 
 /** From the first row to the last, of workers that are told apart by nothing. */
@@ -167,17 +138,6 @@ async function copyIn(database: string, file: string): Promise<Run> {
 
 function psqlDo(database: string, command: string): void {
   execFileSync("psql", ["-q", "-d", server.urlOf(database), "-c", command]);
-}
-
-function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
-
-function peakMB(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024;
 }
 
 function sleep(ms: number): Promise<void> {

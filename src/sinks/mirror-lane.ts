@@ -3,7 +3,7 @@
  * header, into batches that the target takes. One batch is under way at a time, so a partition
  * keeps its order.
  */
-import { BatchBuilder, type BatchProducer } from "../batch/builder.ts";
+import type { BatchBuilder, BatchProducer } from "../batch/builder.ts";
 import type { RecordCursor } from "../batch/records.ts";
 import { writeInteger } from "../lib/write-number.ts";
 import { limits } from "../model/limits.ts";
@@ -27,15 +27,17 @@ export class Lane {
   deadLettered = 0;
   /** What is being sent; sent again as it is, the target knows it. */
   chunk: Chunk | null = null;
-  readonly #builder = new BatchBuilder();
+  readonly #builder: BatchBuilder;
   /** Of a record alone; what is gathered may be less. */
   readonly #bytesMax: number;
   #recordsMax = Infinity;
   #cursor: BatchCursor;
   #more: boolean;
 
-  constructor(slice: Slice, bytesMax: number) {
+  /** `builder` is the lane's own until it is done. */
+  constructor(slice: Slice, bytesMax: number, builder: BatchBuilder) {
     this.slice = slice;
+    this.#builder = builder;
     this.next = slice.start;
     this.#bytesMax = bytesMax;
     this.#cursor = new BatchCursor([slice]);

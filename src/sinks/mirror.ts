@@ -9,7 +9,7 @@
  * letter, records deleted unread, a compacted topic) comes a producer of its own.
  */
 import type { BaseOptions } from "@platformatic/kafka";
-import type { BatchProducer } from "../batch/builder.ts";
+import { BatchBuilder, type BatchProducer } from "../batch/builder.ts";
 import { mapSome } from "../lib/map-some.ts";
 import { E } from "../wire/errors.ts";
 import { MirrorCluster, nameOf } from "./mirror-cluster.ts";
@@ -49,6 +49,8 @@ const looksAtOnce = 8;
 export class Mirror implements Target {
   readonly #options: MirrorOptions;
   readonly #held = new Map<string, Held>();
+  /** Grown once, used for batch after batch. */
+  readonly #builders: BatchBuilder[] = [];
   #cluster: MirrorCluster | null = null;
   /** The batch that is being written: what of it is in stays in when a try fails. */
   #batch: { slices: Slice[]; lanes: Lane[]; lost: Set<Lane> } | null = null;
@@ -75,7 +77,10 @@ export class Mirror implements Target {
 
   async write(slices: Slice[], bury: Bury): Promise<Written> {
     if (this.#batch?.slices !== slices) {
-      const lanes = slices.map((slice) => new Lane(slice, this.#heldOf(slice).topic.bytesMax));
+      const lanes = slices.map((slice, i) => {
+        const builder = (this.#builders[i] ??= new BatchBuilder());
+        return new Lane(slice, this.#heldOf(slice).topic.bytesMax, builder);
+      });
       this.#batch = { slices, lanes, lost: new Set() };
     }
     const { lanes, lost } = this.#batch;

@@ -49,6 +49,11 @@ export class KafkaCluster {
     return [...this.#nodes.values()].map(({ port }) => `127.0.0.1:${port}`).join(",");
   }
 
+  /** Of the nodes that run. */
+  get pids(): number[] {
+    return [...this.#nodes.values()].flatMap(({ child }) => child?.pid ?? []);
+  }
+
   /** Of the client library. */
   get brokers(): { host: string; port: number }[] {
     return [...this.#nodes.values()].map(({ port }) => ({ host: "127.0.0.1", port }));

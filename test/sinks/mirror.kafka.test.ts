@@ -16,7 +16,7 @@ import {
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 90_000, interval: 100 };
-const kills = Number(process.env.KILLS ?? 4);
+const kills = Number(process.env.KILLS ?? 3);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {

@@ -19,7 +19,7 @@ import {
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 60_000, interval: 100 };
-const kills = Number(process.env.KILLS ?? 6);
+const kills = Number(process.env.KILLS ?? 4);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 let source: Gateway;
@@ -152,6 +152,30 @@ test("two that have the same partitions at once write each record once", async (
   await reader.close();
   await expectMirrored(from, to, topic);
 }, 60_000);
+
+test("workers come and go under load, and each record is there once", async () => {
+  const until = (worker: RunningCommand, text: RegExp): Promise<void> =>
+    expect.poll(() => worker.stderr, patiently).toMatch(text) as never;
+  let isOver = false;
+  const load = (async () => {
+    while (!isOver) await writer.write(5);
+  })();
+  let worker = sink();
+  await until(worker, /has 3 partitions/);
+  for (let round = 0; round < 2; round++) {
+    const next = sink();
+    await until(next, /has [12] partitions/);
+    expect(await worker.end("SIGTERM")).toMatchObject({ code: 0 });
+    await until(next, /has 3 partitions/);
+    worker = next;
+  }
+  isOver = true;
+  await load;
+  const total = await countOf(from, topic);
+  await expect.poll(() => countOf(to, topic), patiently).toBe(total);
+  expect(await worker.end("SIGTERM")).toMatchObject({ code: 0 });
+  await expectMirrored(from, to, topic);
+}, 90_000);
 
 test("the target goes away and comes back", async () => {
   await writer.write(10);
