@@ -6,8 +6,8 @@
 import { setImmediate as pause } from "node:timers/promises";
 import { BufferPool } from "../lib/buffer-pool.ts";
 import type { LogPort } from "../log/client.ts";
-import type { Place } from "../log/protocol.ts";
-import { type Found, type LogReader, nextOffset, ReadTurn } from "../log/reader.ts";
+import { baseOffset } from "../batch/header.ts";
+import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { PingSource } from "./ping-source.ts";
@@ -21,8 +21,8 @@ export type LogSourceOptions = {
 
 /** How a partition is read. */
 type Reading = {
-  /** Where commits lie that were told and not yet read. */
-  told: Place[];
+  /** Batches that came with the news and were not yet looked at. */
+  told: Uint8Array[];
   /** The last turn in which something was read. */
   readIn: number;
   /** After damage it is left alone until then. */
@@ -40,6 +40,7 @@ export class LogSource implements PingSource {
   #isPumping = false;
   #isStopped = false;
   #turns = 0;
+  #toldBytes = 0;
   readonly #damageSaid = new Set<string>();
   readonly silentMs = 0;
 
@@ -51,7 +52,11 @@ export class LogSource implements PingSource {
     const { log } = this.#o;
     this.#tracker = tracker;
     log.onTopics(() => void this.#follow(null));
-    log.onCommitted(TOPIC, (p, highWatermark, place) => this.#told(p, highWatermark, place), true);
+    log.onCommitted(
+      TOPIC,
+      (p, highWatermark, batches) => this.#told(p, highWatermark, batches),
+      true,
+    );
     await this.#follow(from);
     return true;
   }
@@ -60,21 +65,24 @@ export class LogSource implements PingSource {
     this.#isStopped = true;
   }
 
-  #told(partition: number, highWatermark: number, place?: Place): void {
+  #told(partition: number, highWatermark: number, batches: Uint8Array | null): void {
     const reading = this.#readings[partition];
     if (reading === undefined) return;
     this.#tracker.committed(partition, highWatermark);
-    const { told } = reading;
-    // far behind, it is read in larger pieces
-    if (told.length === limits.trackerPlacesMax) told.length = 0;
-    if (place !== undefined) told.push(place);
+    if (batches !== null && this.#toldBytes < limits.trackerToldBytesMax) {
+      reading.told.push(batches);
+      this.#toldBytes += batches.byteLength;
+    }
     void this.#pump();
   }
 
   async #follow(from: TrackedTo | null): Promise<void> {
     const { log } = this.#o;
     const topic = log.topic(TOPIC);
-    if (topic === null || topic.id !== this.#topicId) this.#readings = [];
+    if (topic === null || topic.id !== this.#topicId) {
+      this.#readings = [];
+      this.#toldBytes = 0;
+    }
     this.#topicId = topic?.id ?? null;
     this.#tracker.topicIs(topic);
     if (topic === null) return;
@@ -143,28 +151,24 @@ export class LogSource implements PingSource {
     for (const bytes of this.#taken.splice(0)) this.#buffers.giveBack(bytes);
   }
 
-  /** What was told where it lies. */
+  /** What came with the news. */
   #takeTold(): void {
-    const turn = new ReadTurn();
     const { partitions } = this.#tracker;
-    let bytes = 0;
-    for (const [partition, { told }] of this.#readings.entries()) {
-      const followed = partitions[partition];
-      let taken = 0;
-      while (taken < told.length && bytes < limits.trackerReadBytes) {
-        const { offset, located } = told[taken];
-        if (offset > followed.applied) break;
-        taken++;
-        if (offset < followed.applied) continue;
-        const found = this.#o.reader.told(located);
-        if (found !== null && this.#take(partition, found, turn)) bytes += found.bytes;
+    this.#toldBytes = 0;
+    for (const [partition, reading] of this.#readings.entries()) {
+      if (reading.told.length === 0) continue;
+      for (const batches of reading.told) {
+        // what was not told in between is read first
+        if (baseOffset(batches) === partitions[partition].applied) {
+          this.#tracker.take(partition, batches, -1);
+        }
       }
-      told.splice(0, taken);
+      reading.told = [];
     }
   }
 
   /** True when there was something. */
-  #take(partition: number, found: Found, turn?: ReadTurn): boolean {
+  #take(partition: number, found: Found): boolean {
     const tracker = this.#tracker;
     const { applied } = tracker.partitions[partition];
     tracker.committed(partition, found.highWatermark);
@@ -175,7 +179,7 @@ export class LogSource implements PingSource {
     }
     if (found.error !== null) return this.#complain(partition, found.error, found.detail);
     if (found.bytes === 0) return false;
-    const bytes = this.#o.reader.take(found, this.#buffers, turn);
+    const bytes = this.#o.reader.take(found, this.#buffers);
     if (bytes === null) return this.#complain(partition, "damaged", `at ${applied}`);
     if (bytes.byteLength === 0) return false;
     const after = bytes.byteLength === found.bytes ? nextOffset(found) : -1;

@@ -13,13 +13,13 @@ import type {
   LogNode,
   LogOp,
   LogRequests,
-  Place,
 } from "./protocol.ts";
 import type { LogClient, LogRecord, NewRecord, PartitionState } from "./types.ts";
 
 type Pending = { resolve(result: unknown): void; reject(error: Error): void };
 type Partitioner = (key: Uint8Array, start: number, end: number, partitions: number) => number;
-type Committed = (partition: number, highWatermark: number, place?: Place) => void;
+/** `batches`: what was committed, one behind the other; null when it is not said. */
+type Committed = (partition: number, highWatermark: number, batches: Uint8Array | null) => void;
 
 export class LogPort implements LogClient {
   readonly #port: MessagePort;
@@ -36,6 +36,8 @@ export class LogPort implements LogClient {
   #writableListeners: (() => void)[] = [];
   readonly #forgottenListeners: ((path: string) => void)[] = [];
   #known: (() => void) | null = null;
+  /** News with bytes that came, for the log thread to see. */
+  readonly #heard = new Int32Array(new SharedArrayBuffer(4));
   readonly #ready = new Promise<void>((resolve) => (this.#known = resolve));
   writable = true;
   /** Why it is not, for people. */
@@ -102,12 +104,12 @@ export class LogPort implements LogClient {
     this.#forgottenListeners.push(listener);
   }
 
-  /** `places`: told where the commit lies as well, which saves asking. */
-  onCommitted(topic: string, listener: Committed, places = false): () => void {
+  /** `withBytes`: small commits are told whole, which saves reading them. */
+  onCommitted(topic: string, listener: Committed, withBytes = false): () => void {
     let listeners = this.#committed.get(topic);
-    if (listeners === undefined || places) {
+    if (listeners === undefined || withBytes) {
       this.#committed.set(topic, (listeners ??= new Set()));
-      void this.call("listen", topic, places).catch(() => {});
+      void this.call("listen", topic, withBytes ? this.#heard.buffer : null).catch(() => {});
     }
     listeners.add(listener);
     return () => listeners.delete(listener);
@@ -230,8 +232,11 @@ export class LogPort implements LogClient {
     } else if ("forgotten" in m) {
       for (const listener of this.#forgottenListeners) listener(m.forgotten);
     } else {
-      for (const [topic, partition, highWatermark, place] of m.committed) {
-        for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark, place);
+      const { bytes } = m;
+      if (bytes !== null) Atomics.add(this.#heard, 0, 1);
+      for (const [topic, partition, highWatermark, from, to] of m.committed) {
+        const batches = to > from ? (bytes?.subarray(from, to) ?? null) : null;
+        for (const l of this.#committed.get(topic) ?? []) l(partition, highWatermark, batches);
       }
     }
   }

@@ -25,9 +25,6 @@ export type IndexedTopic = TopicInfo & { index: number };
  */
 export type LogNode = { id: string; epoch: number; defaults: TopicConfig };
 
-/** Where the batches of one commit begin, and lie. */
-export type Place = { offset: number; located: Located };
-
 /** `validateOnly`: everything is looked at, and nothing changes. */
 export type TopicOptions = { validateOnly?: boolean };
 
@@ -44,6 +41,16 @@ export type LogThreadOptions = {
 export type ToLogThread = { producer: MessagePort } | { client: MessagePort } | { stop: true };
 
 export type FromLogThread = { ready: RecoveryReport } | { line: string } | { stopped: true };
+
+/** Of one partition; its batches are `[from, to)` of the bytes that come with the news. */
+export type CommittedRow = [
+  topic: string,
+  partition: number,
+  highWatermark: number,
+  from: number,
+  to: number,
+];
+export type CommitNews = { committed: CommittedRow[]; bytes: Uint8Array | null };
 
 /** Where a batch is to go, and how many of the bytes are its own. */
 export type BatchPlace = { topic: string; partition: number; length: number };
@@ -100,8 +107,11 @@ export type LogRequests = {
   metrics: [[], LogMetrics];
   /** From the uplink: what the cluster has, and whether it is there at all. */
   mirrored: [[rows: MirroredTo[], away: boolean], void];
-  /** News of its commits; `places`: and where they lie. */
-  listen: [[topic: string, places: boolean], void];
+  /**
+   * News of its commits. `heard`: also their bytes, when a commit is small and the client keeps up:
+   * it counts there the news that it was given.
+   */
+  listen: [[topic: string, heard: SharedArrayBuffer | null], void];
 };
 export type LogOp = keyof LogRequests;
 
@@ -131,4 +141,4 @@ export type FromLog =
   /** `why` not, for people. */
   | { writable: boolean; why: string }
   | { forgotten: string }
-  | { committed: [topic: string, partition: number, highWatermark: number, place?: Place][] };
+  | CommitNews;

@@ -59,15 +59,6 @@ const GONE_KEPT = 4096;
 
 const NO_ROWS: Rows = new Float64Array(0);
 
-/** The value that lmdb gave out last: what several partitions were sent at once lies in one. */
-export class ReadTurn {
-  env: Environment | null = null;
-  path = "";
-  commit = -1;
-  number = -1;
-  value: Uint8Array | undefined;
-}
-
 export class LogReader {
   readonly #log: Places;
   readonly #sealed = new Environments(limits.readerSealedOpenMax);
@@ -125,53 +116,36 @@ export class LogReader {
     return cut(found, maxBytesAll);
   }
 
-  /** What the log thread told unasked; null: it has to be looked for. */
-  told(located: Located): Found | null {
-    const { slot } = located;
-    if (slot === null || slot.rows === null) return null;
-    return { ...located, slot, rows: slot.rows, bytes: rowsBytes(slot.rows), next: slot.next };
-  }
-
   /**
    * What was found, as one piece. Ends before the first damaged batch; null when that is the first
-   * of all. Nothing of a slice that was deleted since: find again. `turn`: of takes with nothing
-   * between them that waits or reads.
+   * of all. Nothing of a slice that was deleted since: find again.
    */
-  take(
-    { slot, rows, bytes }: Found,
-    buffers?: BufferPool,
-    turn: ReadTurn = new ReadTurn(),
-  ): Uint8Array | null {
+  take({ slot, rows, bytes }: Found, buffers?: BufferPool): Uint8Array | null {
     if (slot === null || bytes === 0 || this.#gone.has(slot.path)) return new Uint8Array(0);
-    if (turn.env === null || turn.path !== slot.path) {
-      try {
-        turn.env = this.#environment(slot);
-      } catch (error) {
-        if (error instanceof MilepostError && error.code === "damaged") return this.#none(slot);
-        throw error;
-      }
-      // the transaction that this thread read with last may be older than the rows
-      turn.env.resetReadTxn();
-      turn.path = slot.path;
-      turn.commit = -1;
+    let env: Environment;
+    try {
+      env = this.#environment(slot);
+    } catch (error) {
+      if (error instanceof MilepostError && error.code === "damaged") return this.#none(slot);
+      throw error;
     }
+    // the transaction that this thread read with last may be older than the rows
+    env.resetReadTxn();
+    // small batches of one commit lie in one value
+    let value: Uint8Array | undefined;
     const out = buffers?.take(bytes) ?? Buffer.allocUnsafe(bytes);
     let length = 0;
     for (let at = 0; at < rows.length; at += ROW) {
       const [commit, number] = [rows[at + COMMIT], rows[at + VALUE]];
-      const isNext = commit !== turn.commit || number !== turn.number;
+      const isNext = at === 0 || commit !== stored.commit || number !== stored.value;
       stored.base = rows[at + BASE];
       stored.last = rows[at + LAST];
       stored.commit = commit;
       stored.value = number;
       stored.position = rows[at + POSITION];
       stored.length = rows[at + LENGTH];
-      if (isNext) {
-        turn.value = valueOf(turn.env, stored);
-        turn.commit = commit;
-        turn.number = number;
-      }
-      if (!copyStored(turn.value, stored, epochAt(slot.epochs, stored.base), out, length)) break;
+      if (isNext) value = valueOf(env, stored);
+      if (!copyStored(value, stored, epochAt(slot.epochs, stored.base), out, length)) break;
       length += stored.length;
     }
     if (length === 0) return this.#none(slot);

@@ -9,20 +9,21 @@ import { watchThread } from "../metrics/process.ts";
 import { type Histogram, Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
+import { NewsListener } from "./commit-news.ts";
 import type {
   Appended,
+  CommitNews,
   FromLog,
   FromLogThread,
   LogMetrics,
   LogOp,
   LogRequests,
   LogThreadOptions,
-  Place,
   ToLog,
   ToLogThread,
 } from "./protocol.ts";
 import { MirrorWaits, type MirroredTo } from "./mirror-waits.ts";
-import { changing, lasting, locate, requests, unpack } from "./requests.ts";
+import { changing, lasting, requests, unpack } from "./requests.ts";
 import { refusalIndex } from "./submission.ts";
 import { Slab } from "./slab.ts";
 import { LogStore } from "./store.ts";
@@ -35,8 +36,7 @@ const APPEND_BOUNDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 type Producer = { port: MessagePort; slabs: Slab[] };
 type QueuedSlab = { producer: Producer; index: number };
 type QueuedAppend = { port: MessagePort; id: number; batches: AppendBatch[] };
-/** Topics it hears of, and whether it is told where commits lie. */
-type Client = { port: MessagePort; topics: Map<string, boolean> };
+type Client = { port: MessagePort; news: NewsListener };
 type Asked = { port: MessagePort; id: number; op: LogOp };
 
 export class LogThread {
@@ -104,7 +104,7 @@ export class LogThread {
   }
 
   addClient(port: MessagePort): void {
-    const client: Client = { port, topics: new Map() };
+    const client: Client = { port, news: new NewsListener() };
     this.#clients.add(client);
     port.on("close", () => this.#clients.delete(client));
     port.on("message", (m: ToLog) => this.#request(client, m));
@@ -163,10 +163,12 @@ export class LogThread {
     for (const a of appends) for (const b of a.batches) batches.push(b);
 
     this.#store.append(batches, Date.now());
+    // before slabs are given back: their bytes are the worker's again then
+    const news = this.#newsOf(batches);
 
     this.#answerCommit(slabs, appends, batches);
     this.#append.observe((performance.now() - started) / 1000);
-    this.#tellCommitted(batches);
+    for (const { port, news: message } of news) port.postMessage(message satisfies FromLog);
     this.#tellWritable();
   };
 
@@ -209,25 +211,13 @@ export class LogThread {
     for (const [port, appended] of answers) this.#answer(port, { appended });
   }
 
-  #tellCommitted(batches: AppendBatch[]): void {
-    for (const { port, topics } of this.#clients) {
-      if (topics.size === 0) continue;
-      const rows = new Map<string, [string, number, number, Place?]>();
-      for (const b of batches) {
-        if (b.error !== null || !topics.has(b.topic)) continue;
-        const key = `${b.topic}/${b.partition}`;
-        if (rows.has(key)) continue;
-        const { highWatermark } = this.#store.watermark(b.topic, b.partition);
-        rows.set(key, [b.topic, b.partition, highWatermark]);
-        if (topics.get(b.topic) === true) rows.get(key)?.push(this.#placeOf(b));
-      }
-      if (rows.size > 0) port.postMessage({ committed: [...rows.values()] } satisfies FromLog);
-    }
-  }
-
-  #placeOf({ topic, partition, baseOffset: offset }: AppendBatch): Place {
-    const read = { topic, partition, offset, maxBytes: limits.placeBytesMax };
-    return { offset, located: locate(this.#store, read) };
+  #newsOf(batches: AppendBatch[]): { port: MessagePort; news: CommitNews }[] {
+    const watermarkOf = (topic: string, partition: number): number =>
+      this.#store.watermark(topic, partition).highWatermark;
+    return [...this.#clients].flatMap(({ port, news: listener }) => {
+      const news = listener.newsOf(batches, watermarkOf);
+      return news === null ? [] : [{ port, news }];
+    });
   }
 
   #tellWritable(): void {
@@ -254,8 +244,8 @@ export class LogThread {
         this.#appends.push({ port, id, batches });
         this.#schedule();
       } else if (op === "listen") {
-        const [topic, places] = args as LogRequests["listen"][0];
-        client.topics.set(topic, places || client.topics.get(topic) === true);
+        const [topic, heard] = args as LogRequests["listen"][0];
+        client.news.listen(topic, heard);
         this.#answer(port, { id, result: undefined });
       } else if (op === "mirrored") {
         this.#mirrored(...(args as LogRequests["mirrored"][0]));

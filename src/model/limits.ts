@@ -191,9 +191,14 @@ export const limits = {
   liveStopMsMax: 1000,
   /** Of the log, at once: a twentieth of a second of 100 000 pings a second. */
   trackerReadBytes: 1024 * 1024,
-  /** Of a commit, told with the news of it; and such news that may wait, of a partition. */
-  placeBytesMax: 256 * 1024,
-  trackerPlacesMax: 64,
+  /**
+   * A commit of so many bytes is told whole to those who follow it: reading sixteen small batches
+   * costs more than the pings in them. So many such news may be on their way to a thread.
+   */
+  newsBytesMax: 64 * 1024,
+  newsAheadMax: 32,
+  /** Of such news that wait to be looked at; beyond, they are read from the log after all. */
+  trackerToldBytesMax: 2 * 1024 * 1024,
   /** After damage, or a slice that went away. */
   trackerRetryMs: 1000,
   /** Further behind, or with a checkpoint so old, live tracking says that it is degraded. */
