@@ -145,6 +145,10 @@ export class KafkaCluster {
     await ended;
   }
 
+  #said(): string {
+    return [...this.#nodes].map(([id, { said }]) => `node ${id}: ${said.slice(-2000)}`).join("\n");
+  }
+
   /** Each node answers, and knows of all the others. */
   async #ready(): Promise<void> {
     const until = Date.now() + startMsMax;
@@ -157,9 +161,9 @@ export class KafkaCluster {
         );
         if ((await Promise.all(seen)).every((size) => size === this.#nodes.size)) return;
       } catch (error) {
-        if (Date.now() > until) throw error;
+        if (Date.now() > until) throw new Error(`kafka: ${this.#said()}`, { cause: error });
       }
-      if (Date.now() > until) throw new Error("kafka: not all nodes are in the cluster");
+      if (Date.now() > until) throw new Error(`kafka: nodes are missing: ${this.#said()}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }

@@ -16,7 +16,7 @@ import {
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 90_000, interval: 100 };
-const kills = Number(process.env.KILLS ?? 3);
+const kills = Number(process.env.KILLS ?? 2);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {
@@ -30,6 +30,9 @@ describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {
   beforeAll(async () => {
     [source, cluster] = await Promise.all([startGateway(), KafkaCluster.start(3)]);
     from = `127.0.0.1:${source.ports.kafka}`;
+    // while all nodes are there
+    const configs = [{ name: "min.insync.replicas", value: "3" }];
+    await cluster.admin((admin) => admin.createTopics({ topics: ["few"], partitions, configs }));
   }, 120_000);
   beforeEach(async () => {
     topic = `t${++tests}`;
@@ -127,5 +130,19 @@ describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {
     const { sinks } = JSON.parse(status.stdout) as { sinks: { group: string }[] };
     const own = sinks.find(({ group }) => group === `g-${topic}`);
     expect(own).toMatchObject({ lag: 0, deadLettered: 2 });
+  }, 120_000);
+
+  test("too few replicas are waited for", async () => {
+    await writer.close();
+    topic = "few";
+    await withAdmin(from, (admin) => admin.createTopics({ topics: [topic], partitions }));
+    writer = new Writer(source.ports.kafka, topic, seed);
+    await writer.write(10);
+    const worker = sink();
+    await expect.poll(() => worker.stderr, patiently).toMatch(/few\/\d: NOT_ENOUGH_REPLICAS; try/);
+    await cluster.startNodes();
+    await expect.poll(() => countOf(to(), topic), patiently).toBe(await countOf(from, topic));
+    await worker.end("SIGTERM");
+    await expectMirrored(from, to(), topic);
   }, 120_000);
 });

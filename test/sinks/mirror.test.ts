@@ -19,7 +19,7 @@ import {
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 60_000, interval: 100 };
-const kills = Number(process.env.KILLS ?? 4);
+const kills = Number(process.env.KILLS ?? 3);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 let source: Gateway;
