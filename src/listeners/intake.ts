@@ -38,13 +38,16 @@ export class WorkerIntake implements Intake {
   /** By resolution. */
   readonly #cells: CellCache[] = [];
   readonly #resume: (() => void)[] = [];
+  readonly #placesKnown: boolean;
   #routes: Routes = NO_ROUTES;
   /** Set from outside: what new work is refused with. */
   diskFull = false;
   draining = false;
 
-  constructor(producer: LogProducer, registry: Registry) {
+  /** `placesKnown`: false where readers look elsewhere, in a cluster that is told later. */
+  constructor(producer: LogProducer, registry: Registry, placesKnown = true) {
     this.#producer = producer;
+    this.#placesKnown = placesKnown;
     this.metrics = new IntakeMetrics(registry);
   }
 
@@ -147,7 +150,7 @@ export class WorkerIntake implements Intake {
     const now = Date.now();
     const frame = this.#frame;
     this.#producer.relieve();
-    const parts = new Parts(done, this.metrics.acks[source.transport]);
+    const parts = this.#parts(done, source);
     const fault = frame.split(bytes, 0, bytes.length, ndjson);
     if (fault !== null) return done(null, fault);
     for (let i = 0; i < frame.count; i++) {
@@ -175,7 +178,7 @@ export class WorkerIntake implements Intake {
 
   object(ping: Record<string, unknown>, source: Source, done: Done): void {
     this.metrics.count(source.transport, source.dialect, 0);
-    const parts = new Parts(done, this.metrics.acks[source.transport]);
+    const parts = this.#parts(done, source);
     this.#take(limits.pingBytesMax, 1);
     parts.begin(this.#producer, this.#routes);
     const now = Date.now();
@@ -209,11 +212,15 @@ export class WorkerIntake implements Intake {
 
   reject(bytes: Uint8Array, source: Source, reason: ErrorCode, done: Done): void {
     this.#take(Math.min(bytes.length, limits.rejectPayloadBytesMax), 1);
-    const parts = new Parts(done, this.metrics.acks[source.transport]);
+    const parts = this.#parts(done, source);
     parts.begin(this.#producer, this.#routes);
     this.#reject(bytes, 0, bytes.length, reason, source.transport, source.identity);
     parts.rejected(reason);
     parts.end();
+  }
+
+  #parts(done: Done, { transport }: Source): Parts {
+    return new Parts(done, this.metrics.acks[transport], this.#placesKnown);
   }
 
   // --- records ---
@@ -285,7 +292,7 @@ export class WorkerIntake implements Intake {
     if (body.length > max) return this.reject(body, source, "too_large", done);
     if (routes.length === 0) return this.reject(body, source, "unknown_topic", done);
     this.#take(body.length, 1);
-    const parts = new Parts(done, this.metrics.acks[source.transport]);
+    const parts = this.#parts(done, source);
     parts.begin(this.#producer, this.#routes);
     this.#keyed(routes, source.identity, body, 0, body.length, null);
     parts.event(routes.length);

@@ -12,6 +12,8 @@ import type { Routes } from "./routes.ts";
 export class Parts implements Waiter {
   readonly #done: Done;
   readonly #ack: { n: number };
+  /** Where the log has a ping is where its readers find it. */
+  readonly #isPlaced: boolean;
   readonly #result: FrameResult = { accepted: 0, rejected: [], p: [] };
   /** Refs per ping of the part under way: n > 0 accepted, n <= 0 rejected with -n refs. */
   #open: number[] | null = null;
@@ -24,9 +26,10 @@ export class Parts implements Waiter {
   #copies = 0;
   #rejectCopies = 0;
 
-  constructor(done: Done, ack: { n: number }) {
+  constructor(done: Done, ack: { n: number }, isPlaced: boolean) {
     this.#done = done;
     this.#ack = ack;
+    this.#isPlaced = isPlaced;
   }
 
   begin(producer: LogProducer, routes: Routes): void {
@@ -79,6 +82,7 @@ export class Parts implements Waiter {
     if (tag < this.#parts.length - 1) return;
     if (this.#refusal !== null) return this.#done(null, this.#refusal);
     this.#ack.n++;
+    if (!this.#isPlaced) this.#result.p = [];
     this.#done(this.#result, null);
   }
 }

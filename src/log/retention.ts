@@ -65,7 +65,7 @@ function mirroredSlices({ slices, mirrored }: Topic): number {
   return count;
 }
 
-/** Of a topic with more waiting for the cluster than it may keep, for people; empty: there is none. */
+/** Says which topic has more waiting for the cluster than it may keep; empty: none has. */
 export function fullBuffer(topics: Topic[]): string {
   const full = topics.find((topic) => isFullBuffer(topic));
   return full === undefined ? "" : `the buffer of ${full.row.name} is full, the uplink is behind`;

@@ -39,6 +39,11 @@ const table = {
   groups_loading: { text: "groups are being loaded", retriable: true, kafka: 14 },
   invalid_group: { text: "not a valid group id", retriable: false, kafka: 24 },
   // the cluster behind the uplink
+  in_cluster: {
+    text: "lives in the cluster behind the uplink: use Kafka's own tools there",
+    retriable: false,
+    kafka: 42,
+  },
   uplink: { text: "the uplink's cluster does not answer", retriable: true, kafka: 7 },
   // the program
   locked: { text: "the data directory is in use", retriable: false, kafka: -1 },

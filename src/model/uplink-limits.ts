@@ -16,4 +16,29 @@ export const uplinkLimits = {
   clusterRetryMsMax: 1000,
   /** A first start begins so long before the newest of topic `latest`: what was not in it yet. */
   latestBackMs: 300_000,
+
+  // --- the way up ---
+  /** A first start looks so long for the cluster, then it fails; a later one goes on without. */
+  uplinkStartMsMax: 10_000,
+  /** The cluster's replicas have so long: three tries within a device's 30 s. */
+  uplinkProduceMsMax: 8000,
+  /** Of one request: what the cluster can write in one go, and what a broker's answer waits for. */
+  uplinkRequestBytes: 1024 * 1024,
+  /** Requests on their way to a broker: Kafka's own bound, as it remembers five batches. */
+  uplinkRequestsInFlight: 5,
+  /** Read and not sent yet, of a partition and of all: two requests ahead, 16 partitions each. */
+  uplinkLaneBytes: 256 * 1024,
+  uplinkReadBytes: 8 * 1024 * 1024,
+  /** Where commits lie that were told and not yet read, of a partition. */
+  uplinkPlacesMax: 64,
+  /** What a person has to look at is tried again so often. */
+  uplinkRefusedMs: 5000,
+  /** Nothing got there for so long though something waits: the uplink counts as away. */
+  uplinkAwayMs: 3000,
+  /** How far the cluster has it is kept so often; a restart asks the cluster anyway. */
+  uplinkSaveMs: 1000,
+  /** What waits for it, and whether the cluster is away, is looked at so often. */
+  uplinkTickMs: 250,
+  /** At a stop, for requests on their way. */
+  uplinkStopMsMax: 1500,
 } as const;

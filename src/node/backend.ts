@@ -14,33 +14,35 @@ import type { LogPort } from "../log/client.ts";
 import type { LogMetrics } from "../log/protocol.ts";
 import type { TopicInfo } from "../log/types.ts";
 import { toPrometheus } from "../metrics/prometheus.ts";
+import { MilepostError } from "../model/errors.ts";
+import { isReserved } from "../model/topic-config.ts";
 import { mergeSnapshots, type MetricSnapshot } from "../metrics/registry.ts";
 import type { GroupsPort } from "./group-requests.ts";
+import { NODE } from "./threads.ts";
+import type { UplinkStatus } from "./uplink-status.ts";
 
-/** One node leads and replicates everything itself. */
-const NODE = 1;
+export type BackendOptions = {
+  log: LogPort;
+  broker: Broker;
+  /** Null: there are none here. */
+  groups: GroupsPort | null;
+  /** Null: this log is all there is. */
+  uplink: UplinkStatus | null;
+  snapshots: () => Promise<MetricSnapshot[][]>;
+  /** What an operator did to the log, for the node's own record. */
+  report: (line: string) => void;
+};
 
 export class NodeBackend implements AdminBackend {
+  readonly #o: BackendOptions;
   readonly #log: LogPort;
-  readonly #broker: Broker;
-  readonly #groups: GroupsPort;
-  readonly #snapshots: () => Promise<MetricSnapshot[][]>;
   readonly #report: (line: string) => void;
   draining = false;
 
-  /** `report`: what an operator did to the log, for the node's own record. */
-  constructor(
-    log: LogPort,
-    broker: Broker,
-    groups: GroupsPort,
-    snapshots: () => Promise<MetricSnapshot[][]>,
-    report: (line: string) => void,
-  ) {
-    this.#log = log;
-    this.#report = report;
-    this.#broker = broker;
-    this.#groups = groups;
-    this.#snapshots = snapshots;
+  constructor(options: BackendOptions) {
+    this.#o = options;
+    this.#log = options.log;
+    this.#report = options.report;
   }
 
   topics(): TopicInfo[] {
@@ -75,15 +77,18 @@ export class NodeBackend implements AdminBackend {
     partitions: number,
     config: Record<string, string>,
   ): Promise<void> {
+    this.#refuseThere(name);
     await this.#log.call("createTopic", name, partitions, config);
   }
 
   async alterTopic(name: string, { config, partitions }: TopicChange): Promise<void> {
+    if (partitions !== null) this.#refuseThere(name);
     if (Object.keys(config).length > 0) await this.#log.call("alterTopic", name, config);
     if (partitions !== null) await this.#log.call("addPartitions", name, partitions);
   }
 
-  deleteTopic(name: string): Promise<void> {
+  async deleteTopic(name: string): Promise<void> {
+    this.#refuseThere(name);
     return this.#log.call("deleteTopic", name);
   }
 
@@ -96,21 +101,33 @@ export class NodeBackend implements AdminBackend {
     return skipped;
   }
 
-  groups(): Promise<GroupSummary[]> {
-    return this.#groups.call("list");
+  #groups(): GroupsPort {
+    const { groups } = this.#o;
+    if (groups !== null) return groups;
+    throw new MilepostError("in_cluster", "consumer groups");
   }
 
-  describeGroup(group: string): Promise<GroupStanding> {
-    return this.#groups.call("describe", group);
+  /** Of topics, what only the cluster can do. */
+  #refuseThere(name: string): void {
+    if (this.#o.uplink === null || isReserved(name)) return;
+    throw new MilepostError("in_cluster", `topic ${name}`);
+  }
+
+  async groups(): Promise<GroupSummary[]> {
+    return this.#groups().call("list");
+  }
+
+  async describeGroup(group: string): Promise<GroupStanding> {
+    return this.#groups().call("describe", group);
   }
 
   async deleteGroup(group: string): Promise<void> {
-    await this.#groups.call("delete", group);
+    await this.#groups().call("delete", group);
     this.#report(`operator: deleted group ${JSON.stringify(group)}`);
   }
 
   async resetGroup(group: string, reset: Reset): Promise<OffsetMove[]> {
-    const moves = await this.#groups.call("reset", group, reset);
+    const moves = await this.#groups().call("reset", group, reset);
     if (!reset.dryRun && moves.length > 0) {
       const partitions = `${moves.length} ${moves.length === 1 ? "partition" : "partitions"}`;
       this.#report(`operator: reset ${partitions} of group ${JSON.stringify(group)}`);
@@ -119,11 +136,11 @@ export class NodeBackend implements AdminBackend {
   }
 
   command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {
-    return this.#broker.command(driver, bytes);
+    return this.#o.broker.command(driver, bytes);
   }
 
   async metrics(): Promise<string> {
-    const [log, threads] = await Promise.all([this.#log.call("metrics"), this.#snapshots()]);
+    const [log, threads] = await Promise.all([this.#log.call("metrics"), this.#o.snapshots()]);
     return toPrometheus(mergeSnapshots([...threads, log.thread, logSnapshot(log)]));
   }
 
@@ -136,6 +153,7 @@ export class NodeBackend implements AdminBackend {
         ok: writable,
         detail: writable ? "writable" : unwritable,
       },
+      ...(this.#o.uplink === null ? [] : [this.#o.uplink.check]),
       { name: "topics", ok: takes, detail: takes ? "pings are taken" : "none takes pings" },
       { name: "node", ok: !this.draining, detail: this.draining ? "draining" : "running" },
     ];

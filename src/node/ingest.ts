@@ -31,6 +31,8 @@ export type IngestOptions = {
   mqttPort: number;
   devicePort: number;
   allowOrigin: string[];
+  /** An acknowledgement names where readers find the pings. */
+  placesKnown: boolean;
   /** Ports to the log thread (slabs; requests) and to the main thread (broker; claims). */
   producer: MessagePort;
   log: MessagePort;
@@ -69,7 +71,7 @@ const producer = new LogProducer(options.producer, {
     intake.metrics.observe((Date.now() - openedMs) / 1000);
   },
 });
-const intake = new WorkerIntake(producer, registry);
+const intake = new WorkerIntake(producer, registry, options.placesKnown);
 const admission = new Admission(options.workers);
 const log = new LogPort(options.log, partitionOf);
 const claims = new ClaimsPort(options.claims);

@@ -5,13 +5,13 @@
  * A thread that dies takes the process with it: `exited` resolves to 1, and nothing is
  * acknowledged after that.
  */
-import { MessageChannel, Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import { startAdmin } from "../admin/server.ts";
 import type { ServeOptions } from "../config/options.ts";
 import { Broker } from "../listeners/broker/broker.ts";
 import { ClaimRegistry } from "../listeners/claims.ts";
 import { LogPort } from "../log/client.ts";
-import type { FromLogThread, LogThreadOptions, ToLogThread } from "../log/protocol.ts";
+import type { FromLogThread, ToLogThread } from "../log/protocol.ts";
 import { watchProcess, watchThread } from "../metrics/process.ts";
 import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
@@ -20,11 +20,19 @@ import { partitionOf } from "../partitions/murmur2.ts";
 import { version } from "../version.ts";
 import { NodeBackend } from "./backend.ts";
 import { GroupsPort } from "./group-requests.ts";
-import type { FromIngest, IngestOptions, ToIngest } from "./ingest.ts";
-import type { FromKafka, KafkaOptions } from "./kafka.ts";
-import type { FromLive, LiveThreadOptions } from "./live.ts";
+import type { FromIngest, ToIngest } from "./ingest.ts";
 import { lockDirectory } from "./lock.ts";
 import { probePort } from "./ports.ts";
+import {
+  clientPort,
+  NODE,
+  startIngest,
+  startKafka,
+  startLive,
+  startLogThread,
+  startUplink,
+} from "./threads.ts";
+import { UplinkStatus } from "./uplink-status.ts";
 
 export type Ready = {
   node: number;
@@ -38,17 +46,17 @@ export type Ready = {
 };
 export type RunningNode = { ready: Ready; stop(): Promise<void>; exited: Promise<number> };
 
-/** One node leads and replicates everything itself. */
-const NODE = 1;
-
-/** The young generation holds a few turns of sockets' work: fewer, cheaper collections. */
-const INGEST_YOUNG_MB = 64;
-
 /** After a thread has failed, the others close their sockets within this. */
 const FAILED_CLOSE_MS = 300;
 
-/** Ports to listen on; `http` is null when nobody does. */
-type Asked = { mqtt: number; device: number; http: number | null; kafka: number; admin: number };
+/** Ports to listen on; null where nobody does. */
+type Asked = {
+  mqtt: number;
+  device: number;
+  http: number | null;
+  kafka: number | null;
+  admin: number;
+};
 
 export async function startNode(options: ServeOptions): Promise<RunningNode> {
   const lock = await lockDirectory(options.dataDir);
@@ -72,7 +80,8 @@ async function probePorts(options: ServeOptions): Promise<Asked> {
   return {
     mqtt: await named("mqtt", host, options.mqttPort),
     device: await named("device", host, options.devicePort),
-    kafka: await named("kafka", host, options.kafkaPort),
+    // consumers attach to the cluster behind an uplink
+    kafka: options.uplink === null ? await named("kafka", host, options.kafkaPort) : null,
     http: options.live ? await named("http", host, options.httpPort) : null,
     admin: await named("admin", adminHost, options.adminPort),
   };
@@ -110,6 +119,13 @@ async function startThreads(
   await logReady(logThread, exited);
   const log = new LogPort(clientPort(logThread), partitionOf);
   await log.ready();
+  let uplink: UplinkStatus | null = null;
+  if (options.uplink !== null) {
+    const up = startUplink(options, options.uplink, logThread, report);
+    uplink = new UplinkStatus(watch("uplink", up.worker), options.durability === "mirrored");
+    threads.push(up.worker);
+    await Promise.race([up.ready, threadFailed(exited)]);
+  }
   await createBuiltIns(log, options);
 
   const registry = new Registry();
@@ -138,9 +154,14 @@ async function startThreads(
     ({ mqtt, device } = await Promise.race([ready, threadFailed(exited)]));
   }
 
-  const kafka = startKafka(options, asked.kafka, logThread, report);
-  threads.push(watch("kafka", kafka.worker));
-  const kafkaPort = await Promise.race([kafka.ready, threadFailed(exited)]);
+  let kafkaPort: number | null = null;
+  let groups: GroupsPort | null = null;
+  if (asked.kafka !== null) {
+    const kafka = startKafka(options, asked.kafka, logThread, report);
+    threads.push(watch("kafka", kafka.worker));
+    kafkaPort = await Promise.race([kafka.ready, threadFailed(exited)]);
+    groups = new GroupsPort(kafka.worker);
+  }
 
   if (http !== null) {
     if (http === 0) http = await probePort("http", options.host, 0);
@@ -148,8 +169,8 @@ async function startThreads(
     threads.push(watch("live", live.worker));
     http = await Promise.race([live.ready, threadFailed(exited)]);
   }
-  const groups = new GroupsPort(kafka.worker);
-  const backend = new NodeBackend(log, broker, groups, () => snapshots(registry, threads), report);
+  const scraped = (): Promise<MetricSnapshot[][]> => snapshots(registry, threads);
+  const backend = new NodeBackend({ log, broker, groups, uplink, snapshots: scraped, report });
   const admin = await startAdmin({ host: options.adminHost, port: asked.admin }, backend);
 
   const ready: Ready = {
@@ -171,14 +192,20 @@ async function startThreads(
       process.stderr.write("milepost: not stopped in time; the next start recovers\n");
       exit(1);
     }, limits.stopMsMax);
-    const drained = threads.map((w) => answer(w, "drained", { drain: true }));
+    // what waits for the cluster is answered yet: the way up stops last
+    const others = threads.filter((w) => w !== uplink?.worker);
+    const drained = others.map((w) => answer(w, "drained", { drain: true }));
     await Promise.race([Promise.all(drained), sleep(limits.drainMsMax), exited]);
     await Promise.race([broker.close(), exited]);
     await Promise.race([
-      Promise.all(threads.map((w) => answer(w, "closed", { close: true }))),
+      Promise.all(others.map((w) => answer(w, "closed", { close: true }))),
       sleep(2000),
       exited,
     ]);
+    if (uplink !== null) {
+      const closed = answer(uplink.worker, "closed", { close: true });
+      await Promise.race([closed, sleep(limits.uplinkStopMsMax * 2), exited]);
+    }
     await admin.close();
     await new Promise<void>((resolve) => {
       logThread.on("message", (m: FromLogThread) => "stopped" in m && resolve());
@@ -192,15 +219,6 @@ async function startThreads(
   return { ready, stop, exited };
 }
 
-function startLogThread(options: ServeOptions): Worker {
-  const { dataDir: dir, diskMin } = options;
-  // what the cluster acknowledged is on this disk too: its place in the log stays true
-  const durability = options.durability === "mirrored" ? "flushed" : options.durability;
-  const uplink = options.uplink === null ? null : { mirrored: options.durability === "mirrored" };
-  const workerData: LogThreadOptions = { dir, diskMin, durability, uplink, now: Date.now() };
-  return new Worker(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
-}
-
 /** What recovery cut is said on stderr; everything else of it is silent. */
 function logReady(thread: Worker, exited: Promise<number>): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -212,100 +230,16 @@ function logReady(thread: Worker, exited: Promise<number>): Promise<void> {
   });
 }
 
-function clientPort(logThread: Worker) {
-  const { port1, port2 } = new MessageChannel();
-  logThread.postMessage({ client: port2 } satisfies ToLogThread, [port2]);
-  return port1;
-}
-
-/** Settings of a built-in topic that exists stay as its operator left them. */
+/**
+ * Settings of a built-in topic that exists stay as its operator left them. With an uplink all but
+ * the node's own are there already, as the cluster has them.
+ */
 async function createBuiltIns(log: LogPort, { regions }: ServeOptions): Promise<void> {
   const have = new Set(log.topics().map((t) => t.name));
   for (const { name, partitions, config } of builtInTopics) {
     if (have.has(name) || (name === "positions-by-cell" && !regions)) continue;
     await log.call("createTopic", name, partitions, config);
   }
-}
-
-function startIngest(
-  worker: number,
-  options: ServeOptions,
-  mqttPort: number,
-  devicePort: number,
-  to: { logThread: Worker; broker: Broker; claims: ClaimRegistry },
-): { worker: Worker; ready: Promise<{ mqtt: number; device: number }> } {
-  const producer = new MessageChannel();
-  const broker = new MessageChannel();
-  const claims = new MessageChannel();
-  const log = clientPort(to.logThread);
-  const forLog: ToLogThread = { producer: producer.port2 };
-  to.logThread.postMessage(forLog, [producer.port2]);
-  to.broker.attachWorker(broker.port1);
-  to.claims.addWorker(claims.port1);
-  const workerData: IngestOptions = {
-    worker,
-    workers: options.workers,
-    host: options.host,
-    mqttPort,
-    devicePort,
-    allowOrigin: options.allowOrigin,
-    producer: producer.port1,
-    log,
-    broker: broker.port2,
-    claims: claims.port2,
-  };
-  const thread = new Worker(new URL("./ingest.ts", import.meta.url), {
-    workerData,
-    transferList: [producer.port1, log, broker.port2, claims.port2],
-    resourceLimits: { maxYoungGenerationSizeMb: INGEST_YOUNG_MB },
-    name: `ingest-${worker}`,
-  });
-  const ready = new Promise<{ mqtt: number; device: number }>((resolve) => {
-    thread.on("message", (m: FromIngest) => "ready" in m && resolve(m.ready));
-  });
-  return { worker: thread, ready };
-}
-
-function startKafka(
-  { host, advertise, dataDir }: ServeOptions,
-  port: number,
-  logThread: Worker,
-  report: (line: string) => void,
-): { worker: Worker; ready: Promise<number> } {
-  const log = clientPort(logThread);
-  const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, dataDir, log };
-  const worker = new Worker(new URL("./kafka.ts", import.meta.url), {
-    workerData,
-    transferList: [log],
-    name: "kafka",
-  });
-  return { worker, ready: reporting(worker, report) };
-}
-
-function startLive(
-  { host, allowOrigin, staleMs, dataDir, uplink }: ServeOptions,
-  port: number,
-  logThread: Worker,
-  report: (line: string) => void,
-): { worker: Worker; ready: Promise<number> } {
-  const log = clientPort(logThread);
-  const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, uplink, log };
-  const worker = new Worker(new URL("./live.ts", import.meta.url), {
-    workerData,
-    transferList: [log],
-    name: "live",
-  });
-  return { worker, ready: reporting(worker, report) };
-}
-
-/** Hands on a thread's lines; resolves with its port when it is ready. */
-function reporting(worker: Worker, report: (line: string) => void): Promise<number> {
-  return new Promise((resolve) => {
-    worker.on("message", (m: FromKafka | FromLive) => {
-      if ("line" in m) report(m.line);
-      if ("ready" in m) resolve(m.ready.port);
-    });
-  });
 }
 
 const threadFailed = (exited: Promise<number>): Promise<never> =>

@@ -50,7 +50,14 @@ export class Gateway {
   /** Resolves at the ready line; rejects with what it said on stderr when it ends before. */
   async start(): Promise<void> {
     const { mqtt, device, http, kafka, admin } = this.ports;
-    const args = ["--data-dir", this.dataDir, "--http-port", `${http}`, "--kafka-port", `${kafka}`];
+    const args = [
+      "--data-dir",
+      this.dataDir,
+      "--http-port",
+      `${http}`,
+      "--kafka-port",
+      `${kafka ?? 0}`,
+    ];
     args.push("--mqtt-port", `${mqtt}`, "--device-port", `${device}`, "--admin-port", `${admin}`);
     const child = spawn(
       process.execPath,

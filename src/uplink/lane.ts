@@ -1,0 +1,94 @@
+/** A partition on its way into the cluster: its machine, and batches read ahead of it. */
+import { baseOffset, batchBytes, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
+import type { Place } from "../log/protocol.ts";
+import { limits } from "../model/limits.ts";
+import { Forwarding, type Standing } from "./forwarding.ts";
+
+export class Lane {
+  readonly topic: string;
+  readonly partition: number;
+  readonly forwarding: Forwarding;
+  /** Committed here. */
+  highWatermark = 0;
+  /** Where commits lie that were told and not yet read. */
+  told: Place[] = [];
+  /** Not read or sent before: damage here, or a refusal there. */
+  retryAt = 0;
+  /** Where it stands is being written: nothing is sent meanwhile. */
+  isSaving = false;
+  /** When something got there last, or began to wait. */
+  progressAt = 0;
+  /** ms, of the newest record that got there. */
+  ackedTime = 0;
+  /** Everything below was read. */
+  #readTo: number;
+  #queue: Uint8Array[] = [];
+  #queued = 0;
+
+  constructor(topic: string, partition: number, standing: Standing) {
+    this.topic = topic;
+    this.partition = partition;
+    this.forwarding = new Forwarding(standing);
+    this.#readTo = standing.acked;
+  }
+
+  get readTo(): number {
+    return this.#readTo;
+  }
+  get queuedBytes(): number {
+    return this.#queued;
+  }
+  get lag(): number {
+    return Math.max(0, this.highWatermark - this.forwarding.acked);
+  }
+  get head(): Uint8Array | undefined {
+    return this.#queue[0];
+  }
+
+  committed(highWatermark: number, place: Place | undefined, now: number): void {
+    if (this.lag === 0) this.progressAt = now;
+    this.highWatermark = Math.max(this.highWatermark, highWatermark);
+    // far behind, it is read in larger pieces
+    if (this.told.length === limits.uplinkPlacesMax) this.told.length = 0;
+    if (place !== undefined) this.told.push(place);
+  }
+
+  /** May be read ahead now. */
+  wants(now: number): boolean {
+    return this.forwarding.isSure && this.#queued < limits.uplinkLaneBytes && this.retryAt <= now;
+  }
+
+  /** Whole batches, one behind the other; what was read before is passed over. */
+  put(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.byteLength;) {
+      const batch = bytes.subarray(at, at + batchBytes(bytes, at));
+      at += batch.byteLength;
+      if (endOf(batch) <= this.#readTo) continue;
+      this.#readTo = endOf(batch);
+      this.#queue.push(batch);
+      this.#queued += batch.byteLength;
+    }
+  }
+
+  /** Nothing is there below. */
+  passTo(offset: number): void {
+    this.#readTo = Math.max(this.#readTo, offset);
+  }
+
+  shift(): void {
+    const batch = this.#queue.shift();
+    if (batch === undefined) return;
+    this.#queued -= batch.byteLength;
+  }
+
+  /** What was read ahead is read again, from where the machine goes on. */
+  reread(): void {
+    this.#queue = [];
+    this.#queued = 0;
+    this.told = [];
+    this.#readTo = this.forwarding.next;
+  }
+}
+
+export const endOf = (batch: Uint8Array): number => baseOffset(batch) + lastOffsetDelta(batch) + 1;
+export const timeOf = (batch: Uint8Array): number => maxTimestamp(batch);

@@ -1,0 +1,86 @@
+/** Who leads what in the cluster, looked at now and then and whenever something is amiss. */
+import type { LogPort } from "../log/client.ts";
+import { limits } from "../model/limits.ts";
+import { Backoff } from "./backoff.ts";
+import type { Standings } from "./standings-file.ts";
+import type { Target, TargetView } from "./target.ts";
+import { createMissing, growLocal, mirroredTopics } from "./topics.ts";
+
+export type TopicWatchEvents = {
+  /** A topic there is another one than before: it knows no producer. */
+  madeAnew(topic: string): void;
+  looked(): void;
+  failed(error: unknown): void;
+  report(line: string): void;
+};
+
+export class TopicWatch {
+  readonly #log: LogPort;
+  readonly #target: Target;
+  readonly #standings: Standings;
+  readonly #events: TopicWatchEvents;
+  readonly #backoff = new Backoff(limits.clusterRetryMsMin, limits.clusterRetryMsMax);
+  #timer: NodeJS.Timeout | undefined;
+  #isLooking = false;
+  #isStopped = false;
+  view: TargetView = { brokers: new Map(), topics: new Map() };
+
+  constructor(log: LogPort, target: Target, standings: Standings, events: TopicWatchEvents) {
+    this.#log = log;
+    this.#target = target;
+    this.#standings = standings;
+    this.#events = events;
+  }
+
+  /** `view`: what was found at the start, null: nothing. */
+  start(view: TargetView | null): void {
+    if (view === null) return this.soon();
+    this.view = view;
+    this.#after(limits.clusterMetadataMs);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    clearTimeout(this.#timer);
+  }
+
+  soon(): void {
+    this.#after(this.#backoff.nextMs());
+  }
+
+  #after(ms: number): void {
+    if (this.#isStopped || this.#isLooking) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#look(), ms);
+  }
+
+  async #look(): Promise<void> {
+    this.#isLooking = true;
+    let isThere = false;
+    try {
+      await this.#update();
+      isThere = true;
+      this.#backoff.reset();
+    } catch (error) {
+      if (!this.#isStopped) this.#events.failed(error);
+    }
+    this.#isLooking = false;
+    this.#after(isThere ? limits.clusterMetadataMs : this.#backoff.nextMs());
+    if (isThere) this.#events.looked();
+  }
+
+  async #update(): Promise<void> {
+    const { report } = this.#events;
+    const topics = mirroredTopics(this.#log.topics());
+    this.view = await createMissing(this.#target, topics, report);
+    for (const { name } of topics) {
+      const there = this.view.topics.get(name)?.id;
+      const known = this.#standings.topics[name];
+      if (there === undefined || there === known.there) continue;
+      if (known.there !== "") report(`uplink: topic ${name} was made anew in the cluster`);
+      known.there = there;
+      this.#events.madeAnew(name);
+    }
+    await growLocal(this.#log, this.view, report);
+  }
+}
