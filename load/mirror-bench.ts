@@ -1,6 +1,6 @@
 /**
- * `milepost sink kafka` into Apache Kafka 4.1 on the same machine: rows a second, CPU a row, memory.
- * A city's drivers, a ping a second each. Kafka is the tests' own, set to start quickly.
+ * `milepost sink kafka` into Apache Kafka 4.1 on this machine: rows a second, CPU a row, memory. A
+ * city's drivers, a ping a second each. Kafka is the tests' own, set to start quickly.
  *
  *     node load/mirror-bench.ts [--rows 2000000] [--drivers 2000] [--rounds 3] [--out FILE]
  *

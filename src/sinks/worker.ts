@@ -120,8 +120,12 @@ export class Worker {
     const positions = await this.#patiently(assignment, async () => {
       const { taken, ends } = await this.#bounds(assignment);
       const opened = taken.length === 0 ? [] : await target.open(taken);
+      if (opened.some((position) => position.next > endOfPlace(ends, position))) {
+        // another worker may have written meanwhile what came meanwhile
+        for (const [place, end] of (await this.#bounds(assignment)).ends) ends.set(place, end);
+      }
       for (const position of opened) {
-        const end = ends.get(`${position.topic}/${position.partition}`) as number;
+        const end = endOfPlace(ends, position);
         if (position.next > end) throw this.#source.beyondEnd(position, end);
       }
       progress.seen(ends);
@@ -245,6 +249,10 @@ export class Worker {
     await this.#member.leave(progress.offsets());
     await atMost(closeMs, Promise.allSettled([this.#source.close(), this.#deadLetters.close()]));
   }
+}
+
+function endOfPlace(ends: Map<string, number>, position: TopicPartition): number {
+  return ends.get(placeOf(position)) as number;
 }
 
 /** Of a target that holds nothing back. */
