@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BatchBuilder, type Header } from "../../src/batch/builder.ts";
 import * as at from "../../src/batch/layout.ts";
+import { RecordCursor } from "../../src/batch/records.ts";
+import { compressBatch, forms } from "./compress.ts";
 
 type Record = {
   key: Uint8Array | null;
@@ -151,4 +153,43 @@ test("after a spike the next batches are still right", () => {
     expect(record).toMatchObject({ key: text(`k${i}`), ts: i });
     expect(record.value).toHaveLength(i * 10);
   }
+});
+
+test("copied records are the same with one header more, whoever has sent them", () => {
+  const builder = new BatchBuilder();
+  const copies = new BatchBuilder();
+  const cursor = new RecordCursor();
+  // name "n", value "v" as they stand in a record
+  const header = Buffer.from([2, 0x6e, 2, 0x76]);
+  const bytes = fc.uint8Array({ maxLength: 70 });
+  const record = fc.record({
+    key: fc.option(bytes),
+    // lengths around those where a record's own length grows by a byte
+    value: fc.option(fc.oneof(bytes, fc.uint8Array({ minLength: 8100, maxLength: 8200 }))),
+    ts: fc.integer({ min: 0, max: 2 ** 43 }),
+    headers: fc.option(fc.array(fc.tuple(bytes, bytes), { minLength: 1, maxLength: 70 })),
+  });
+  const producer = { id: 2 ** 40 + 7, epoch: 3, sequence: 2 ** 31 - 1 };
+  fc.assert(
+    fc.property(
+      fc.array(record, { minLength: 1, maxLength: 40 }),
+      fc.constantFrom(...forms),
+      (records, form) => {
+        builder.reset();
+        for (const r of records) add(builder, r);
+        cursor.open(compressBatch(sealed(builder), form));
+        copies.reset();
+        while (cursor.next()) copies.copy(cursor, header, header.length);
+        copies.seal(producer);
+        const batch = Buffer.from(copies.sealed());
+        expect(batch.readUInt32BE(at.CRC)).toBe(crc32c(batch.subarray(at.ATTRIBUTES)));
+        expect(Number(batch.readBigInt64BE(at.PRODUCER_ID))).toBe(producer.id);
+        expect(batch.readInt16BE(at.PRODUCER_EPOCH)).toBe(3);
+        expect(batch.readInt32BE(at.BASE_SEQUENCE)).toBe(2 ** 31 - 1);
+        const more = ({ headers }: Record) => [...(headers ?? []), [text("n"), text("v")]];
+        expect(parse(batch)).toEqual(records.map((r) => ({ ...r, headers: more(r) })));
+      },
+    ),
+    { numRuns: 60 },
+  );
 });
