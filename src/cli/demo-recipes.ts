@@ -1,3 +1,6 @@
+import { join } from "node:path";
+import { parquetFolder } from "./parquet-dir.ts";
+
 /** From the gateway's ready line; `http` is null with `--live off`. */
 export type Ports = {
   mqtt: number;
@@ -20,6 +23,7 @@ export function recipes(ports: Ports, dataDir: string, node: string): Recipe[] {
   const server = ports.admin === 9600 ? "" : ` --server 127.0.0.1:${ports.admin}`;
   const kafka = `127.0.0.1:${ports.kafka}`;
   const kafkaServer = ports.kafka === 9092 ? "" : ` --server ${kafka}`;
+  const dir = dataDir === "./data" ? "" : ` --dir ${join(dataDir, parquetFolder)}`;
   const env = ports.kafka === 9092 ? "" : `KAFKA=${kafka} `;
   const script =
     `const s=new WebSocket("ws://127.0.0.1:${ports.device}/v1/ingest?driver=me");` +
@@ -47,6 +51,12 @@ export function recipes(ports: Ports, dataDir: string, node: string): Recipe[] {
       command:
         `kcat -b ${kafka} -C -t positions -o end\n` +
         `    node bin/milepost consume positions --json${kafkaServer}`,
+    },
+    {
+      title: "Data teams: SQL over Parquet files, which grow meanwhile",
+      command:
+        `node bin/milepost query "SELECT id, count(*) AS pings, round(avg(speed) * 3.6, 1) AS kmh ` +
+        `FROM positions GROUP BY id ORDER BY pings DESC LIMIT 10"${dir}`,
     },
     {
       title: "Services: fares of the trips; also analytics, notify, and booking, lab, data",

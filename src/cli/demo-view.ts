@@ -14,6 +14,8 @@ export type Reading = {
   /** Records per topic: the sum of the partitions' end offsets. */
   ends: Map<string, number>;
   logBytes: number;
+  /** Positions that are in Parquet files; null: nobody has said so yet. */
+  filed: number | null;
 };
 
 export function read(samples: Sample[], atMs: number): Reading {
@@ -27,7 +29,18 @@ export function read(samples: Sample[], atMs: number): Reading {
     shed: sum(samples, "milepost_ingest_shed_total"),
     ends: sumBy(samples, "milepost_log_end_offset", "topic"),
     logBytes: sum(samples, "milepost_log_size_bytes"),
+    filed: filedOf(samples),
   };
+}
+
+function filedOf(samples: Sample[]): number | null {
+  const lags = samples.filter(
+    ({ name, labels }) =>
+      name === "milepost_consumer_group_lag" && labels["group"] === "sink-parquet",
+  );
+  if (lags.length === 0) return null;
+  const end = sumBy(samples, "milepost_log_end_offset", "topic").get("positions") ?? 0;
+  return Math.max(0, end - lags.reduce((all, { value }) => all + value, 0));
 }
 
 /** What happened between two readings, and how things stand at the second. */
@@ -41,6 +54,7 @@ export type Figures = {
   connections: Map<string, number>;
   ends: Map<string, number>;
   logBytes: number;
+  filed: number | null;
 };
 
 export function compare(before: Reading, after: Reading): Figures {
@@ -53,9 +67,10 @@ export function compare(before: Reading, after: Reading): Figures {
     const value = quantile(before.acks, after.acks, share);
     return value === null ? null : value * 1000;
   };
-  const { acked, rejected, shed, connections, ends, logBytes } = after;
+  const { acked, rejected, shed, connections, ends, logBytes, filed } = after;
   const [p50Ms, p99Ms] = [ms(0.5), ms(0.99)];
-  return { perSecond, acked, p50Ms, p99Ms, rejected, shed, connections, ends, logBytes };
+  const log = { ends, logBytes, filed };
+  return { perSecond, acked, p50Ms, p99Ms, rejected, shed, connections, ...log };
 }
 
 const titles: Record<string, string> = { mqtt: "MQTT", ws: "WebSocket", http: "HTTP" };
@@ -71,11 +86,16 @@ export function block(figures: Figures, seconds: number): string[] {
     ["pings/s", `${count(Math.round(rates)).padEnd(9)} ${byTransport(figures.perSecond)}`],
     ["acked", `${count(figures.acked).padEnd(9)} after ${times(figures)}`],
     ["log", `${bytes(figures.logBytes).padEnd(9)} ${count(positions)} positions${byCell}`],
+    ...filesRow(figures.filed),
     ["rejects", `${count(figures.rejected)}${shed}`],
     ["connected", byTransport(figures.connections)],
     ["running", clock(seconds)],
   ];
   return rows.map(([name, text]) => `  ${name.padEnd(11)}${text}`);
+}
+
+function filesRow(filed: number | null): [string, string][] {
+  return filed === null ? [] : [["files", `${count(filed).padEnd(9)} positions in Parquet`]];
 }
 
 /** The same on one line, for logs. */

@@ -1,4 +1,4 @@
-import { relative, sep } from "node:path";
+import { join, relative, sep } from "node:path";
 import type { Command } from "commander";
 import type { Report } from "../../devices/fleet.ts";
 import type { ServeOptions } from "../config/options.ts";
@@ -6,6 +6,7 @@ import { positive, whole } from "./arguments.ts";
 import { Companion } from "./demo-process.ts";
 import { block, bytes, compare, line, read } from "./demo-view.ts";
 import type { Figures, Reading } from "./demo-view.ts";
+import { parquetFolder } from "./parquet-dir.ts";
 import { recipes } from "./demo-recipes.ts";
 import type { Ports } from "./demo-recipes.ts";
 import { writeStreets } from "./demo-streets.ts";
@@ -40,6 +41,9 @@ const plainLineEveryMs = 5000;
 const secondSignalMs = 500;
 const fleetPatienceMs = 15_000;
 const gatewayPatienceMs = 31_000;
+const sinkPatienceMs = 21_000;
+/** Soon to be seen, and not too many files. */
+const rollSeconds = 20;
 
 type DemoFlags = { drivers: number; hz: number; seconds?: number; dataDir: string } & {
   [name: string]: unknown;
@@ -53,7 +57,7 @@ export function register(program: Command): void {
     .option("--drivers <n>", "how many drive", whole(1, 200_000), 200)
     .option("--hz <rate>", "pings a second, of each driver", positive, 1)
     .option("--seconds <s>", "stop after so long (default: at Ctrl-C)", positive)
-    .option("--data-dir <dir>", "where the log lives", "./data");
+    .option("--data-dir <dir>", "where the log lives, and Parquet files of it", "./data");
   for (const field of passedOn) command.addOption(serveFlag(field));
   command.action(async (flags: DemoFlags) => {
     process.exitCode = await new Demo(flags).run();
@@ -91,6 +95,7 @@ class Demo {
     if (typeof ready !== "string") return this.#notStarted(gateway);
     const ports: Ports = JSON.parse(ready);
     writeStreets(this.#flags.dataDir);
+    const sink = this.#start("Parquet sink", this.#sinkArgs(ports));
     const fleet = this.#start("fleet", this.#fleetArgs(ports));
     say(this.#welcome(ports));
     const view = new View(ports.admin, this.#began);
@@ -101,7 +106,7 @@ class Demo {
       view.run(),
     ]);
     view.close();
-    return this.#end(gateway, fleet, first ?? null, view.last);
+    return this.#end({ gateway, fleet, sink }, first ?? null, view.last);
   }
 
   #start(name: string, args: string[]): Companion {
@@ -128,6 +133,12 @@ class Demo {
     return seconds === undefined ? args : [...args, "--seconds", String(seconds)];
   }
 
+  #sinkArgs({ kafka }: Ports): string[] {
+    const dir = join(this.#flags.dataDir, parquetFolder);
+    const server = `127.0.0.1:${kafka}`;
+    return ["sink", "parquet", "--dir", dir, "--server", server, "--roll", `${rollSeconds}s`];
+  }
+
   async #notStarted(gateway: Companion): Promise<number> {
     const code = await gateway.exited;
     const message = `the gateway did not start:${gateway.lastWords}`;
@@ -151,10 +162,9 @@ class Demo {
     return `\n${head}: ${what}\n\n${urls}\n${lines.join("")}\n  Ctrl-C stops everything.\n\n`;
   }
 
-  /** Stops the fleet, then the gateway, and sums up. `first` is who ended by itself. */
+  /** Stops the fleet, the sink and the gateway, and sums up. `first` is who ended by itself. */
   async #end(
-    gateway: Companion,
-    fleet: Companion,
+    { gateway, fleet, sink }: Record<"gateway" | "fleet" | "sink", Companion>,
     first: Companion | null,
     last: Figures | null,
   ): Promise<number> {
@@ -162,11 +172,14 @@ class Demo {
     const planned = first === null || (first === fleet && this.#flags.seconds !== undefined);
     if (first === null) say("Stopping the fleet, then the gateway …\n");
     const fleetCode = await fleet.stop(first === gateway ? 0 : fleetPatienceMs);
+    // where DuckDB does not load, the rest of the demo is as good without
+    const filed = sink.running;
+    await sink.stop(first === gateway ? 0 : sinkPatienceMs);
     const gatewayCode = await gateway.stop(gatewayPatienceMs);
     if (!planned || gatewayCode !== 0) {
       throw new CommandFailure((first === fleet ? fleet : gateway).obituary);
     }
-    say(this.#summary(fleet, last));
+    say(this.#summary(fleet, last) + (filed ? "" : `\n${sink.obituary}\n`));
     return first === null || fleetCode === 0 ? 0 : 1;
   }
 

@@ -27,6 +27,13 @@ const parts: Part[] = [
       return `${packageVersion(uwsPackage)}, ${uwsPackage}`;
     },
   },
+  {
+    name: "DuckDB",
+    load: async () => {
+      const { duckDBVersion } = await import("../sinks/parquet-writer.ts");
+      return `${packageVersion("@duckdb/node-api")}, engine ${duckDBVersion()}`;
+    },
+  },
 ];
 
 /** Whether each part that is machine code loads on this machine, and which variant of it. */

@@ -1,2 +1,3 @@
 /** Where the demo's sink writes, and where `query` looks. */
-export const parquetDir = "./data/parquet";
+export const parquetFolder = "parquet";
+export const parquetDir = `./data/${parquetFolder}`;

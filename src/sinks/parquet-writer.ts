@@ -4,7 +4,7 @@
  */
 import { DuckDBInstance, DuckDBTableFunction } from "@duckdb/node-api";
 import type { DuckDBConnection, DuckDBDataChunk, DuckDBType } from "@duckdb/node-api";
-import { BIGINT, DOUBLE, FLOAT, TIMESTAMPTZ, UBIGINT, VARCHAR } from "@duckdb/node-api";
+import { BIGINT, DOUBLE, FLOAT, TIMESTAMPTZ, UBIGINT, VARCHAR, version } from "@duckdb/node-api";
 import duckdb from "@duckdb/node-bindings";
 import { limits } from "../model/limits.ts";
 import type { FileNote } from "./parquet-folder.ts";
@@ -48,6 +48,10 @@ const select = (topic: string, partition: number): string => `
 
 export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
+}
+
+export function duckDBVersion(): string {
+  return version();
 }
 
 /** An instance of its own, with no more memory than it may have. */

@@ -16,6 +16,8 @@ milepost_ingest_rejected_total{transport="ws",reason="bad_time"} 2
 milepost_log_end_offset{topic="positions",partition="0"} ${mqtt}
 milepost_log_end_offset{topic="positions",partition="1"} ${ws}
 milepost_log_end_offset{topic="positions-by-cell",partition="1"} ${acked}
+milepost_consumer_group_lag{group="sink-parquet",topic="positions",partition="0"} 50
+milepost_consumer_group_lag{group="fare",topic="positions",partition="0"} 7
 milepost_log_size_bytes{topic="positions"} 1500000
 milepost_log_size_bytes{topic="events"} 36000
 `;
@@ -29,6 +31,7 @@ test("the view of two readings, five seconds apart", () => {
     "  pings/s    150       MQTT 100   WebSocket 50",
     "  acked      3 750     after p50 0.5 ms, p99 1.0 ms",
     "  log        1.5 MiB   3 750 positions, 3 750 by cell",
+    "  files      3 700     positions in Parquet",
     "  rejects    2",
     "  connected  MQTT 100   WebSocket 99",
     "  running    1:15",

@@ -60,6 +60,7 @@ test("runs for a while, shows lines, sums up", async () => {
   expect(stdout).toContain("Milepost is running: 10 drivers");
   const lines = ["mosquitto_pub -p ", "/v1/ingest?driver=me", "/pub?u=", "/metrics", "dump"];
   lines.push("kcat -b 127.0.0.1:", "consume positions --json --server 127.0.0.1:", "groups list");
+  lines.push(`milepost query "SELECT id, count(*)`);
   lines.push("npm run example fare", "the map ", "/v1/stream?channel=driver:me", "near=");
   for (const line of lines) expect(stdout).toContain(line);
   expect(stdout).toMatch(/^\d:\d\d {2}\d+ pings\/s {2}/m);
@@ -82,10 +83,22 @@ test("--live off: no map, and nothing to copy that would need it", async () => {
 test.skipIf(process.platform !== "linux")("Ctrl-C stops everything, in order", async () => {
   const demo = await startDemo();
   const children = childrenOf(demo.child.pid!);
-  expect([...children.keys()].toSorted()).toEqual(["devices", "serve"]);
+  expect([...children.keys()].toSorted()).toEqual(["devices", "serve", "sink"]);
+  const kafka = /Kafka at (\S+)/.exec(demo.stdout)?.[1] as string;
+  const sinks = async (): Promise<object> => {
+    const { stdout } = await milepost(["sink", "status", "--json", "--server", kafka]);
+    return JSON.parse(stdout).sinks;
+  };
+  await expect.poll(sinks, { timeout: 40_000 }).toMatchObject([{ group: "sink-parquet" }]);
   demo.child.kill("SIGINT");
   expect([await demo.ended, demo.stderr]).toEqual([0, ""]);
   expect(demo.stdout).toMatch(/Stopped cleanly\..* 0 open/);
+  const sql =
+    "SELECT count(*) AS pings, count(DISTINCT (k_partition, k_offset)) AS places FROM positions";
+  const asked = await milepost(["query", sql, "--json"], { cwd });
+  const { pings, places } = JSON.parse(asked.stdout);
+  expect(pings, asked.stderr).toBeGreaterThan(0);
+  expect(places).toBe(pings);
   for (const pid of children.values()) expect(() => process.kill(pid, 0)).toThrow();
 });
 
