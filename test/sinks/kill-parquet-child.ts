@@ -31,6 +31,7 @@ for (;;) {
     if (batch.length === 0) process.exit(0);
     await target.write(batch, noLetters);
     const published = await target.publish(size() % 4 === 0);
+    if (published.safe.length > 0) process.stdout.write("published\n");
     lost = published.lost.length > 0;
     // as reading from a gateway does: files are written meanwhile
     await new Promise((resolve) => setImmediate(resolve));

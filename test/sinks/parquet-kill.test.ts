@@ -3,7 +3,7 @@
  * is in one file, and none is missing. `KILLS=500` makes it a longer night.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -25,9 +25,10 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-type Worker = { child: ChildProcess; opened: Promise<void>; ended: Promise<number | null> };
+type Worker = { child: ChildProcess; atWork: Promise<void>; ended: Promise<number | null> };
 
-function start(seed: number): Worker {
+/** `lines`: how far it is when it counts as at work; one tells of an opening or of files. */
+function start(seed: number, lines = 1 + (seed % 5)): Worker {
   const words = [program, dir, `${partitions}`, `${rows}`, `${seed}`];
   const child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
   children.add(child);
@@ -37,8 +38,14 @@ function start(seed: number): Worker {
       resolve(code);
     });
   });
-  const opened = new Promise<void>((resolve) => child.stdout?.once("data", () => resolve()));
-  return { child, opened: Promise.race([opened, ended.then(() => {})]), ended };
+  let seen = 0;
+  const said = new Promise<void>((resolve) =>
+    child.stdout?.on("data", (chunk) => {
+      seen += String(chunk).split("\n").length - 1;
+      if (seen >= lines) resolve();
+    }),
+  );
+  return { child, atWork: Promise.race([said, ended.then(() => {})]), ended };
 }
 
 /** How many offsets are there, each once and without gaps. */
@@ -68,14 +75,16 @@ test(
     let checked = 0;
     while (killed < kills) {
       for (const i of workers.keys()) {
-        await workers[i].opened;
+        await workers[i].atWork;
         seed += 7;
-        await new Promise((resolve) => setTimeout(resolve, (seed * 7919) % 300));
+        await new Promise((resolve) => setTimeout(resolve, (seed * 7919) % 60));
         workers[i].child.kill("SIGKILL");
         if ((await workers[i].ended) === null) killed++;
         // a start that remembers nothing finds the same
         const notes = join(dir, "topic=positions", "_newest");
-        if (seed % 3 === 0) rmSync(notes, { recursive: true, force: true });
+        if (seed % 3 === 0 && existsSync(notes)) {
+          for (const name of readdirSync(notes)) rmSync(join(notes, name), { force: true });
+        }
         workers[i] = start(seed);
       }
       // while they write
@@ -86,8 +95,8 @@ test(
       await ended;
     }
     expect(await check()).toBeGreaterThanOrEqual(Math.max(checked, 1));
-    const last = start(seed);
-    await last.opened;
+    const last = start(seed, 1);
+    await last.atWork;
     last.child.kill("SIGSTOP");
     const left = readdirSync(join(dir, "_tmp"));
     expect(left.filter((name) => !name.includes(`-${last.child.pid}-`))).toEqual([]);

@@ -32,7 +32,9 @@ async function select(sql: string, inDir = dir): Promise<unknown[][]> {
   const query = await ParquetQuery.open(inDir);
   try {
     const { rows } = await query.run(sql);
-    return (await Array.fromAsync(rows)).flat();
+    const all: unknown[][] = [];
+    for await (const chunk of rows) all.push(...chunk);
+    return all;
   } finally {
     query.close();
   }
