@@ -6,6 +6,7 @@ import {
   listOffsetsV3,
   type BaseOptions,
   type Broker,
+  type Connection,
 } from "@platformatic/kafka";
 import type { BatchProducer } from "../batch/builder.ts";
 import { limits } from "../model/limits.ts";
@@ -80,13 +81,18 @@ export class MirrorCluster {
     }
   }
 
+  /** Null also where this client may not know. */
   async config(topic: string, name: string): Promise<string | null> {
-    return (await configOf(this.#admin, topic, [name])).get(name) ?? null;
+    try {
+      return (await configOf(this.#admin, topic, [name])).get(name) ?? null;
+    } catch (error) {
+      if (codeOf(error) === E.TOPIC_AUTHORIZATION_FAILED) return null;
+      throw error;
+    }
   }
 
   async newProducer(): Promise<BatchProducer> {
-    const [connection] = (await this.#admin.connectToBrokers(null)).values();
-    const answer = await initProducerIdV3.api.async(connection, null, 0, -1n, -1);
+    const answer = await initProducerIdV3.api.async(await this.#anyNode(), null, 0, -1n, -1);
     return { id: Number(answer.producerId), epoch: answer.producerEpoch, sequence: 0 };
   }
 
@@ -117,9 +123,8 @@ export class MirrorCluster {
     const bounds = { waitMs: 0, bytesMin: 1, bytesMax, partitionBytesMax: bytesMax };
     const wanted = [{ topic, partitions: [{ partition, offset }] }];
     const [fetched] = await this.#fetch.fetch(broker, { ...bounds, topics: wanted });
-    if (fetched.errorCode !== 0) {
-      throw new Error(`${topic}/${partition}: ${nameOf(fetched.errorCode)}`);
-    }
+    if (fetched === undefined) throw new Error(`${topic}/${partition} is not in the answer`);
+    if (fetched.errorCode !== 0) throw this.refusal(`${topic}/${partition}`, fetched.errorCode);
     return fetched.batches;
   }
 
@@ -149,12 +154,26 @@ export class MirrorCluster {
       : error;
   }
 
-  refusal(topic: string, code: number): Error {
-    const text = `${topic}: ${nameOf(code)}`;
+  refusal(place: string, code: number): Error {
+    const text = `${place}: ${nameOf(code)}`;
     if (!hopeless.has(code)) return new Error(text);
     return new SinkFailure(
-      `the Kafka cluster at ${this.#brokers} refuses ${text}; allow this client to write there`,
+      `the Kafka cluster at ${this.#brokers} refuses ${text}; allow this client to read and write there`,
     );
+  }
+
+  /** The first that can be reached: one that was killed stays in the list for a while. */
+  async #anyNode(): Promise<Connection> {
+    let trouble: unknown = new Error("no node is there");
+    for (const id of (await this.#metadata([])).brokers.keys()) {
+      try {
+        const connection = (await this.#admin.connectToBrokers([id])).get(id);
+        if (connection !== undefined) return connection;
+      } catch (error) {
+        trouble = error;
+      }
+    }
+    throw trouble;
   }
 
   #metadata(topics: string[]) {
