@@ -1,5 +1,6 @@
-/** Fills lanes from the log: what was told where it lies, and what has to be looked for. */
-import { type Found, type LogReader, nextOffset, ReadTurn } from "../log/reader.ts";
+/** Fills lanes from the log: what came with the news, and what has to be looked for. */
+import { baseOffset } from "../batch/header.ts";
+import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
 import { limits } from "../model/limits.ts";
 import type { Lane } from "./lane.ts";
 
@@ -19,10 +20,8 @@ export class LaneReader {
     for (const { queuedBytes } of lanes) room -= queuedBytes;
     if (room <= 0) return false;
     let progress = false;
-    const turn = new ReadTurn();
     for (const lane of lanes) {
-      if (lane.told.length > 0 && lane.wants(now))
-        progress = this.#takeTold(lane, turn) || progress;
+      if (lane.told.length > 0 && lane.wants(now)) progress = takeTold(lane) || progress;
     }
     const behind = lanes.filter((lane) => {
       return lane.readTo < lane.highWatermark && lane.told.length === 0 && lane.wants(now);
@@ -41,32 +40,13 @@ export class LaneReader {
     return progress;
   }
 
-  #takeTold(lane: Lane, turn: ReadTurn): boolean {
-    let progress = false;
-    let taken = 0;
-    for (const { offset, located } of lane.told) {
-      // a commit in between was not told: it has to be looked for
-      if (offset > lane.readTo) {
-        taken = lane.told.length;
-        break;
-      }
-      if (lane.queuedBytes >= limits.uplinkLaneBytes) break;
-      taken++;
-      if (offset < lane.readTo) continue;
-      const found = this.#reader.told(located);
-      if (found !== null) progress = this.#take(lane, found, turn) || progress;
-    }
-    lane.told.splice(0, taken);
-    return progress;
-  }
-
-  #take(lane: Lane, found: Found, turn?: ReadTurn): boolean {
+  #take(lane: Lane, found: Found): boolean {
     lane.highWatermark = Math.max(lane.highWatermark, found.highWatermark);
     const before = lane.readTo;
     if (found.start > before) lane.passTo(found.start);
     else if (found.error !== null) this.#damaged(lane, found.error, found.detail);
     else if (found.bytes > 0) {
-      const bytes = this.#reader.take(found, undefined, turn);
+      const bytes = this.#reader.take(found);
       if (bytes === null) this.#damaged(lane, "damaged", `at ${before}`);
       else {
         lane.put(bytes);
@@ -82,4 +62,21 @@ export class LaneReader {
     if (!this.#said.has(line)) this.#report(line);
     this.#said.add(line);
   }
+}
+
+function takeTold(lane: Lane): boolean {
+  const before = lane.readTo;
+  let taken = 0;
+  for (const batches of lane.told) {
+    // a commit in between was not told: it has to be looked for
+    if (baseOffset(batches) > lane.readTo) {
+      taken = lane.told.length;
+      break;
+    }
+    if (lane.queuedBytes >= limits.uplinkLaneBytes) break;
+    taken++;
+    lane.put(batches);
+  }
+  lane.told.splice(0, taken);
+  return lane.readTo > before;
 }

@@ -1,6 +1,5 @@
 /** A partition on its way into the cluster: its machine, and batches read ahead of it. */
 import { baseOffset, batchBytes, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
-import type { Place } from "../log/protocol.ts";
 import { limits } from "../model/limits.ts";
 import { Forwarding, type Standing } from "./forwarding.ts";
 
@@ -10,8 +9,8 @@ export class Lane {
   readonly forwarding: Forwarding;
   /** Committed here. */
   highWatermark = 0;
-  /** Where commits lie that were told and not yet read. */
-  told: Place[] = [];
+  /** Batches that came with the news of them and were not yet taken. */
+  told: Uint8Array[] = [];
   /** Not read or sent before: damage here, or a refusal there. */
   retryAt = 0;
   /** Where it stands is being written: nothing is sent meanwhile. */
@@ -45,12 +44,12 @@ export class Lane {
     return this.#queue[0];
   }
 
-  committed(highWatermark: number, place: Place | undefined, now: number): void {
+  committed(highWatermark: number, batches: Uint8Array | null, now: number): void {
     if (this.lag === 0) this.progressAt = now;
     this.highWatermark = Math.max(this.highWatermark, highWatermark);
     // far behind, it is read in larger pieces
-    if (this.told.length === limits.uplinkPlacesMax) this.told.length = 0;
-    if (place !== undefined) this.told.push(place);
+    if (this.told.length === limits.uplinkToldMax) this.told.length = 0;
+    if (batches !== null) this.told.push(batches);
   }
 
   /** May be read ahead now. */

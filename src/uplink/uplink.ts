@@ -9,7 +9,6 @@ import { setImmediate as pause } from "node:timers/promises";
 import type { Broker } from "@platformatic/kafka";
 import type { LogPort } from "../log/client.ts";
 import type { MirroredTo } from "../log/mirror-waits.ts";
-import type { Place } from "../log/protocol.ts";
 import type { LogReader } from "../log/reader.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -146,7 +145,7 @@ export class Uplink {
         // one that was added since the start begins with its first record
         partitions[partition] ??= { origin: start, acked: start, cut: null };
         const lane = new Lane(name, partition, partitions[partition]);
-        lane.committed(highWatermark, undefined, performance.now());
+        lane.committed(highWatermark, null, performance.now());
         this.#lanes.push(lane);
         this.#byPlace.set(`${name}/${partition}`, lane);
         this.#news.push({ topic: name, partition, to: lane.forwarding.acked, shift: null });
@@ -158,9 +157,9 @@ export class Uplink {
   #listen(topic: string): void {
     if (this.#heardOf.has(topic)) return;
     this.#heardOf.add(topic);
-    const told = (partition: number, highWatermark: number, place?: Place): void => {
+    const told = (partition: number, highWatermark: number, batches: Uint8Array | null): void => {
       const lane = this.#byPlace.get(`${topic}/${partition}`);
-      lane?.committed(highWatermark, place, performance.now());
+      lane?.committed(highWatermark, batches, performance.now());
       void this.#pump();
     };
     this.#o.log.onCommitted(topic, told, true);
