@@ -86,7 +86,7 @@ export class ClusterSource implements PingSource {
     this.#from = null;
     for (let p = 0; p < partitions; p++) {
       const known = tracker.partitions[p]?.applied ?? from?.applied[p] ?? begin[p];
-      const applied = Math.min(ends[p], Math.max(starts[p], known));
+      const applied = Math.min(ends[p], known);
       if (tracker.partitions[p] === undefined) tracker.follow(p, applied, ends[p]);
       else tracker.committed(p, ends[p]);
       if (starts[p] > tracker.partitions[p].applied) tracker.passOver(p, starts[p]);
