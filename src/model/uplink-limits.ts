@@ -29,8 +29,6 @@ export const uplinkLimits = {
   /** Read and not sent yet, of a partition and of all: two requests ahead, 16 partitions each. */
   uplinkLaneBytes: 256 * 1024,
   uplinkReadBytes: 8 * 1024 * 1024,
-  /** Small commits that came with their news and wait, of a partition; beyond, they are read. */
-  uplinkToldMax: 16,
   /** What a person has to look at is tried again so often. */
   uplinkRefusedMs: 5000,
   /** Nothing got there for so long though something waits: the uplink counts as away. */

@@ -47,7 +47,7 @@ export type Acked = { to: number; shift: number | null };
  */
 export type Verdict = "again" | "ask" | "fenced" | "refused";
 
-type Flight = { base: number; end: number; answer: Answer | null };
+type Flight = { base: number; end: number; isAgain: boolean; answer: Answer | null };
 
 export class Forwarding {
   #origin: number;
@@ -60,6 +60,8 @@ export class Forwarding {
   /** A later batch got there and an earlier one did not: that one is sent with a new sequence. */
   #hasHole = false;
   #flights: Flight[] = [];
+  /** What lies below was on its way before. */
+  #sentTo = 0;
   /** Code of the answer that a person has to look at. */
   refusal = NONE;
 
@@ -88,8 +90,10 @@ export class Forwarding {
 
   /** Whether the batch at `next` may leave now. */
   get maySend(): boolean {
-    // a target that does not know the producer takes any sequence: one at a time, then
-    const window = this.#isKnown ? WINDOW : 1;
+    // a target that does not know the producer takes any sequence; and of what is sent again, a
+    // later batch may be there already when an earlier one fails: one at a time, then
+    const isAgain = this.#next < this.#sentTo || this.#flights.some((f) => f.isAgain);
+    const window = this.#isKnown && !isAgain ? WINDOW : 1;
     const failed = this.#flights.some(({ answer }) => answer !== null && isFailure(answer));
     return this.#isSure && !failed && this.#flights.length < window;
   }
@@ -106,8 +110,10 @@ export class Forwarding {
   /** The batch [next, end) leaves; its base sequence. */
   sent(end: number): number {
     const sequence = sequenceOf(this.#next - this.#origin);
-    this.#flights.push({ base: this.#next, end, answer: null });
+    const isAgain = this.#next < this.#sentTo;
+    this.#flights.push({ base: this.#next, end, isAgain, answer: null });
     this.#next = end;
+    this.#sentTo = Math.max(this.#sentTo, end);
     return sequence;
   }
 

@@ -1,5 +1,4 @@
-/** Fills lanes from the log: what came with the news, and what has to be looked for. */
-import { baseOffset } from "../batch/header.ts";
+/** Fills lanes from the log with what did not come with the news of it. */
 import { type Found, type LogReader, nextOffset } from "../log/reader.ts";
 import { limits } from "../model/limits.ts";
 import type { Lane } from "./lane.ts";
@@ -19,20 +18,15 @@ export class LaneReader {
     let room = limits.uplinkReadBytes;
     for (const { queuedBytes } of lanes) room -= queuedBytes;
     if (room <= 0) return false;
-    let progress = false;
-    for (const lane of lanes) {
-      if (lane.told.length > 0 && lane.wants(now)) progress = takeTold(lane) || progress;
-    }
-    const behind = lanes.filter((lane) => {
-      return lane.readTo < lane.highWatermark && lane.told.length === 0 && lane.wants(now);
-    });
-    if (behind.length === 0) return progress;
+    const behind = lanes.filter((lane) => lane.readTo < lane.highWatermark && lane.wants(now));
+    if (behind.length === 0) return false;
     const maxBytes = limits.uplinkLaneBytes;
     const reads = behind.map(({ topic, partition, readTo: offset }) => {
       return { topic, partition, offset, maxBytes };
     });
     const from = reads.map(({ offset }) => offset);
     const found = await this.#reader.find(reads, room);
+    let progress = false;
     for (const [i, lane] of behind.entries()) {
       // sent back meanwhile, or told more
       if (lane.readTo === from[i]) progress = this.#take(lane, found[i]) || progress;
@@ -62,21 +56,4 @@ export class LaneReader {
     if (!this.#said.has(line)) this.#report(line);
     this.#said.add(line);
   }
-}
-
-function takeTold(lane: Lane): boolean {
-  const before = lane.readTo;
-  let taken = 0;
-  for (const batches of lane.told) {
-    // a commit in between was not told: it has to be looked for
-    if (baseOffset(batches) > lane.readTo) {
-      taken = lane.told.length;
-      break;
-    }
-    if (lane.queuedBytes >= limits.uplinkLaneBytes) break;
-    taken++;
-    lane.put(batches);
-  }
-  lane.told.splice(0, taken);
-  return lane.readTo > before;
 }

@@ -9,8 +9,6 @@ export class Lane {
   readonly forwarding: Forwarding;
   /** Committed here. */
   highWatermark = 0;
-  /** Batches that came with the news of them and were not yet taken. */
-  told: Uint8Array[] = [];
   /** Not read or sent before: damage here, or a refusal there. */
   retryAt = 0;
   /** Where it stands is being written: nothing is sent meanwhile. */
@@ -44,12 +42,14 @@ export class Lane {
     return this.#queue[0];
   }
 
+  /** `batches`: those of the commit, where they came with the news of it. */
   committed(highWatermark: number, batches: Uint8Array | null, now: number): void {
     if (this.lag === 0) this.progressAt = now;
     this.highWatermark = Math.max(this.highWatermark, highWatermark);
-    // far behind, it is read in larger pieces
-    if (this.told.length === limits.uplinkToldMax) this.told.length = 0;
-    if (batches !== null) this.told.push(batches);
+    // what was not told in between is read first, and this with it
+    if (batches !== null && this.wants(now) && baseOffset(batches) === this.#readTo) {
+      this.put(batches);
+    }
   }
 
   /** May be read ahead now. */
@@ -84,7 +84,6 @@ export class Lane {
   reread(): void {
     this.#queue = [];
     this.#queued = 0;
-    this.told = [];
     this.#readTo = this.forwarding.next;
   }
 }

@@ -157,8 +157,8 @@ export class Uplink {
   #listen(topic: string): void {
     if (this.#heardOf.has(topic)) return;
     this.#heardOf.add(topic);
-    const told = (partition: number, highWatermark: number, batches: Uint8Array | null): void => {
-      const lane = this.#byPlace.get(`${topic}/${partition}`);
+    const told = (p: number, highWatermark: number, batches: Uint8Array | null): void => {
+      const lane = this.#byPlace.get(`${topic}/${p}`);
       lane?.committed(highWatermark, batches, performance.now());
       void this.#pump();
     };
