@@ -30,7 +30,7 @@ export type Written = {
 
 /** `first`: where to begin when nothing of it was ever written. */
 export type Taken = TopicPartition & { first: number };
-/** Where it goes on; `safe`: before it all is written, and more is held back; else that is `next`. */
+/** Where it goes on; `safe`: up to where all is written, when more than that is held back. */
 export type Opened = TopicPartition & { next: number; safe?: number };
 
 /**

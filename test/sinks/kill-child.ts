@@ -1,19 +1,22 @@
-/** Writes rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED. */
-import { postgres } from "../../src/sinks/postgres.ts";
+/** Writes rows as fast as it can until somebody kills it: URL PARTITIONS ROWS SEED MOST. */
+import { databaseOf } from "../../src/cli/sink-database.ts";
 import type { Slice } from "../../src/sinks/target.ts";
 import { Transactional } from "../../src/sinks/transactional.ts";
 import { noLetters, pingOf, sliceOf, taken } from "./slices.ts";
 
-const [url, partitions, rows, seed] = process.argv.slice(2);
+const [url, partitions, rows, seed, most] = process.argv.slice(2);
 const options = { sink: "kill", createSchema: true, everyMs: null };
-const target = new Transactional(postgres(url), options);
+const target = new Transactional(await databaseOf(url), options);
 let random = Number(seed);
 
 /** Of a batch: few rows or many, so that a kill meets each step. */
 function size(): number {
   random = (Math.imul(random, 1_103_515_245) + 12_345) & 0x7fffffff;
-  return 1 + (random % 3 === 0 ? random % 3000 : random % 40);
+  return 1 + (random % 3 === 0 ? random % Number(most) : random % 40);
 }
+
+/** In a row, without a batch between. */
+let losses = 0;
 
 for (;;) {
   // as after a rebalance: it has what it asked for, and then the other one has
@@ -31,9 +34,12 @@ for (;;) {
     const written = await target.write(batch, noLetters);
     lost = written.lost.length > 0;
     if (lost) break;
+    losses = 0;
+    process.stdout.write("wrote\n");
     for (const slice of batch)
       opened.find((o) => o.partition === slice.partition)!.next = slice.end;
   }
-  // lets the other one get somewhere
-  await new Promise((resolve) => setTimeout(resolve, 50 + (size() % 100)));
+  // lets the other one get somewhere, also where a batch takes long
+  const pauseMs = (50 + (size() % 100)) * 2 ** losses++;
+  await new Promise((resolve) => setTimeout(resolve, pauseMs));
 }

@@ -34,15 +34,14 @@ export class MongoServer {
   #port = 0;
   client: MongoClient | null = null;
 
-  /** Whether it may be killed, and has what FerretDB has not. */
+  /** Whether its logins are ours to know. */
   get isOurs(): boolean {
     return this.#given === undefined;
   }
 
-  urlOf(database: string, user?: string): string {
+  urlOf(database: string, login = "root:secret"): string {
     if (this.#given !== undefined) return `${this.#given.replace(/\/$/, "")}/${database}`;
-    const login = user === undefined ? "" : `${user}@`;
-    return `mongodb://${login}127.0.0.1:${this.#port}/${database}`;
+    return `mongodb://${login}@127.0.0.1:${this.#port}/${database}?authSource=admin`;
   }
 
   async start(): Promise<this> {
@@ -68,6 +67,10 @@ export class MongoServer {
       `--listen-addr=127.0.0.1:${this.#port}`,
       `--state-dir=${this.#dir}`,
       "--telemetry=disable",
+      "--test-enable-new-auth",
+      "--setup-database=admin",
+      "--setup-username=root",
+      "--setup-password=secret",
       "--debug-addr=-",
       "--log-level=error",
     ];

@@ -223,10 +223,15 @@ describe.skipIf(missingMongo())(title, () => {
     expect(await offsetsOf()).toEqual([0, 3, 4, 6, 10]);
   });
 
-  test("a URL that makes no sense is said", async () => {
+  test("a URL that makes no sense, or a wrong password, is said", async ({ skip }) => {
     const open = (url: string) => target({ url }).open([taken(0)]);
-    await expect(open(`${server.urlOf(database)}?nonsense=1`)).rejects.toThrow(
-      /^MongoDB: .*nonsense/,
+    const nonsense = server.urlOf(database).replace(/(\?|$)/, "?nonsense=1&");
+    await expect(open(nonsense)).rejects.toThrow(/^MongoDB: .*nonsense/);
+    if (!server.isOurs) skip("its logins are not known");
+    await expect(open(server.urlOf(database, "root:no"))).rejects.toThrow(
+      /refuses \(18\).*password/,
     );
+    const none = server.urlOf(database).replace("root:secret@", "");
+    await expect(open(none)).rejects.toThrow(/refuses \(13\).*readWrite/);
   });
 });
