@@ -1,19 +1,15 @@
-/** Mirrors as fast as it can until somebody kills it: SOURCE TARGET TOPIC PARTITIONS. */
-import { Mirror } from "../../src/sinks/mirror.ts";
+/** Mirrors as fast as it can until somebody kills it: SOURCE TARGET TOPIC. */
 import type { Slice } from "../../src/sinks/target.ts";
-import { optionsTo, SourceReader } from "./mirror-harness.ts";
-import { noLetters, topicId } from "./slices.ts";
+import { mirrorTo, SourceReader, wanted } from "./mirror-harness.ts";
+import { noLetters } from "./slices.ts";
 
-const [source, target, topic, partitions] = process.argv.slice(2);
+const [source, target, topic] = process.argv.slice(2);
 const reader = new SourceReader(source, topic);
-const mirror = new Mirror({ source: optionsTo(source), target: optionsTo(target), say: () => {} });
+const mirror = mirrorTo(source, target);
 
 for (;;) {
-  const wanted = Array.from({ length: Number(partitions) }, (_, partition) => {
-    return { topic, topicId, partition, first: 0 };
-  });
   try {
-    const opened = await mirror.open(wanted);
+    const opened = await mirror.open(wanted(topic));
     process.stdout.write("open\n");
     const next = opened.map((one) => one.next);
     for (let lost = false; !lost;) {

@@ -6,9 +6,10 @@ import { producerId } from "../../src/batch/header.ts";
 import { recordsOf } from "../../src/batch/records.ts";
 import { endOf, RawFetch } from "../../src/uplink/raw-fetch.ts";
 import { RawProduce } from "../../src/uplink/raw-produce.ts";
-import type { Slice } from "../../src/sinks/target.ts";
+import { Mirror } from "../../src/sinks/mirror.ts";
+import { SinkFailure, type Slice, type Taken } from "../../src/sinks/target.ts";
 import { compressBatch, forms } from "../batch/compress.ts";
-import { topicId } from "./slices.ts";
+import { noLetters, topicId } from "./slices.ts";
 
 export const partitions = 3;
 const hourAgo = Date.now() - 3_600_000;
@@ -226,5 +227,47 @@ export class SourceReader {
 
   close(): Promise<void> {
     return this.#fetch.close();
+  }
+}
+
+export const mirrorTo = (source: string, target: string): Mirror =>
+  new Mirror({ source: optionsTo(source), target: optionsTo(target), say: () => {} });
+
+export const wanted = (topic: string): Taken[] =>
+  Array.from({ length: partitions }, (_, partition) => ({ topic, topicId, partition, first: 0 }));
+
+/** Two that both think the partitions theirs, until there is no more; their batches differ. */
+export async function writeAtOnce(source: string, target: string, topic: string): Promise<void> {
+  const mirrors = [mirrorTo(source, target), mirrorTo(source, target)];
+  const reader = new SourceReader(source, topic);
+  // its last record says whose numbers both go on with
+  const first = (await again(() => mirrors[0].open(wanted(topic)))).map((one) => one.next);
+  const opening = await reader.slices(first, 1);
+  await again(() => mirrors[0].write(opening, noLetters));
+  await Promise.all(
+    mirrors.map(async (mirror, i) => {
+      for (let next: number[] | null = null; ;) {
+        next ??= (await again(() => mirror.open(wanted(topic)))).map((one) => one.next);
+        const slices = await reader.slices(next, 1 + 5000 * i);
+        if (slices.length === 0) return;
+        const { lost } = await again(() => mirror.write(slices, noLetters));
+        if (lost.length > 0) next = null;
+        else for (const { partition, end } of slices) next[partition] = end;
+      }
+    }),
+  );
+  await Promise.all(mirrors.map((mirror) => mirror.close()));
+  await reader.close();
+}
+
+/** As the worker: a topic that was just made has no leaders yet. */
+async function again<T>(work: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof SinkFailure) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

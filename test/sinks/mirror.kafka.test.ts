@@ -12,6 +12,7 @@ import {
   partitions,
   readAll,
   withAdmin,
+  writeAtOnce,
   Writer,
 } from "./mirror-harness.ts";
 
@@ -76,7 +77,7 @@ describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {
       const program = new URL("./mirror-child.ts", import.meta.url).pathname;
       await writer.write(20);
       for (let kill = 0; kill <= kills; kill++) {
-        const words = [program, from, cluster.bootstrap, topic, `${partitions}`];
+        const words = [program, from, cluster.bootstrap, topic];
         const child: ChildProcess = spawn(process.execPath, words, {
           stdio: ["ignore", "pipe", "inherit"],
         });
@@ -93,6 +94,12 @@ describe.skipIf(missing("kafka"))("sink kafka into Apache Kafka", () => {
     },
     kills * 15_000 + 60_000,
   );
+
+  test("two that have the same partitions at once write each record once", async () => {
+    await writer.write(200);
+    await writeAtOnce(from, cluster.bootstrap, topic);
+    await expectMirrored(from, to(), topic);
+  }, 60_000);
 
   test("what Kafka refuses goes to positions.dlq, and the rest goes on", async () => {
     await cluster.admin((admin) =>

@@ -2,24 +2,27 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { BatchBuilder } from "../../src/batch/builder.ts";
-import { Mirror } from "../../src/sinks/mirror.ts";
-import type { DeadLetter, Taken } from "../../src/sinks/target.ts";
+import type { Mirror } from "../../src/sinks/mirror.ts";
+import type { DeadLetter } from "../../src/sinks/target.ts";
 import { milepost, RunningCommand } from "../cli/run.ts";
 import { type Gateway, startGateway } from "../harness/gateway.ts";
-import { noLetters, topicId } from "./slices.ts";
+import { noLetters } from "./slices.ts";
 import {
   countOf,
   expectMirrored,
-  optionsTo,
+  mirrorTo,
   partitions,
   readAll,
   SourceReader,
+  wanted,
   withAdmin,
+  writeAtOnce,
   Writer,
 } from "./mirror-harness.ts";
 
 const patiently = { timeout: 60_000, interval: 100 };
 const kills = Number(process.env.KILLS ?? 3);
+const rounds = Math.ceil(kills / 10);
 const seed = Number(process.env.SEED ?? Date.now() % 100_000);
 
 let source: Gateway;
@@ -49,16 +52,12 @@ function sink(...more: string[]): RunningCommand {
   return new RunningCommand(["sink", "kafka", ...words, ...more]);
 }
 
-const newMirror = (): Mirror =>
-  new Mirror({ source: optionsTo(from), target: optionsTo(to), say: () => {} });
-
-const wanted = (): Taken[] =>
-  Array.from({ length: partitions }, (_, partition) => ({ topic, topicId, partition, first: 0 }));
+const newMirror = (): Mirror => mirrorTo(from, to);
 
 /** Everything that is there, into the target. */
 async function mirrorAll(mirror: Mirror, bury = noLetters): Promise<void> {
   const reader = new SourceReader(from, topic);
-  const next = (await mirror.open(wanted())).map((one) => one.next);
+  const next = (await mirror.open(wanted(topic))).map((one) => one.next);
   for (;;) {
     const slices = await reader.slices(next);
     if (slices.length === 0) break;
@@ -111,7 +110,7 @@ test(
       await ended;
     };
     for (let kill = 0; kill < kills; kill++) {
-      const words = [program, from, to, topic, `${partitions}`];
+      const words = [program, from, to, topic];
       child = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
       const opened = new Promise((resolve) => child?.stdout?.once("data", resolve));
       await writer.write(6);
@@ -131,25 +130,7 @@ test(
 
 test("two that have the same partitions at once write each record once", async () => {
   await writer.write(200);
-  const mirrors = [newMirror(), newMirror()];
-  const [reader] = [new SourceReader(from, topic)];
-  // its last record says whose numbers both go on with
-  const first = (await mirrors[0].open(wanted())).map((one) => one.next);
-  const opening = await reader.slices(first, 1);
-  await mirrors[0].write(opening, noLetters);
-  await Promise.all(
-    mirrors.map(async (mirror, i) => {
-      for (let next: number[] | null = null; ;) {
-        next ??= (await mirror.open(wanted())).map((one) => one.next);
-        const slices = await reader.slices(next, 1 + 5000 * i);
-        if (slices.length === 0) return;
-        if ((await mirror.write(slices, noLetters)).lost.length > 0) next = null;
-        else for (const { partition, end } of slices) next[partition] = end;
-      }
-    }),
-  );
-  await Promise.all(mirrors.map((mirror) => mirror.close()));
-  await reader.close();
+  await writeAtOnce(from, to, topic);
   await expectMirrored(from, to, topic);
 }, 60_000);
 
@@ -162,7 +143,7 @@ test("workers come and go under load, and each record is there once", async () =
   })();
   let worker = sink();
   await until(worker, /has 3 partitions/);
-  for (let round = 0; round < 2; round++) {
+  for (let round = 0; round < rounds; round++) {
     const next = sink();
     await until(next, /has [12] partitions/);
     expect(await worker.end("SIGTERM")).toMatchObject({ code: 0 });
@@ -252,7 +233,7 @@ test("a target that cannot be gone on with is said, with what to do", async () =
   builder.seal();
   for (let i = 0; i < 20; i++) await foreign.send(0, builder.sealed());
   const behind = newMirror();
-  expect((await behind.open(wanted())).map(({ next }) => next)).toEqual(ends);
+  expect((await behind.open(wanted(topic))).map(({ next }) => next)).toEqual(ends);
   await behind.close();
   // nothing of ours at all, and too few partitions
   const strange = `${topic}-strange`;
