@@ -158,7 +158,7 @@ export class MirrorCluster {
     const text = `${place}: ${nameOf(code)}`;
     if (!hopeless.has(code)) return new Error(text);
     return new SinkFailure(
-      `the Kafka cluster at ${this.#brokers} refuses ${text}; allow this client to read and write there`,
+      `the Kafka cluster at ${this.#brokers} refuses ${text}; let this client read and write there`,
     );
   }
 
