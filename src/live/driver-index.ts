@@ -214,7 +214,7 @@ export class DriverIndex {
 }
 
 const REACH_MIN_METRES = 100;
-/** What the first look reaches beyond what the last question needed, so that it is mostly enough. */
+/** What the first look reaches beyond what the last question needed: mostly enough. */
 const SPARE = 1.2;
 /** What another city left behind may be far too much here: no first look reaches further. */
 const FIRST_REACH_MAX_METRES = 1000;

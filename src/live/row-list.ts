@@ -37,7 +37,7 @@ export class RowLists {
     return first + at;
   }
 
-  /** The last that came takes the place. `rest`: the list as it is then, `NONE` when it is empty. */
+  /** The last that came takes the place. `rest`: the list as it is then, `NONE` when empty. */
   remove(list: number, place: number): { moved: number; rest: number } {
     const column = this.#column;
     const last = list + this.#countIn(list) - 1;

@@ -1,4 +1,4 @@
-/** Rows that wait for their files: of each partition one that grows, and those that are complete. */
+/** Rows that wait for their files: of each partition one that grows, and complete ones. */
 import { limits } from "../model/limits.ts";
 import { CellCache } from "../partitions/cell.ts";
 import { cellResolution, type PingRow } from "./ping-row.ts";
