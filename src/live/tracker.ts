@@ -208,45 +208,48 @@ export class Tracker {
    * When the newest was received; 0 without any.
    */
   remember(batch: Uint8Array): number {
-    const ping = this.#ping;
     const { drivers } = this.#o;
+    const partitions = this.#topic?.partitions ?? 1;
+    const [now, cursor, ping] = [this.#o.now(), this.#cursor, this.#ping];
     let newest = 0;
-    this.#look(batch, 0, this.#o.now(), () => {
-      const { key, keyStart, keyEnd } = ping;
-      ping.offset = -1;
-      this.#fleet.take(ping, partitionOf(key, keyStart, keyEnd, this.#topic?.partitions ?? 1));
-      drivers.flags[drivers.find(key, keyStart, keyEnd)] &= ~CHANGED;
-      newest = Math.max(newest, ping.received);
+    this.#tolerant(() => {
+      cursor.open(batch);
+      while (cursor.next()) {
+        if (!ping.read(cursor, now)) continue;
+        const { key, keyStart, keyEnd } = ping;
+        ping.offset = -1;
+        this.#fleet.take(ping, partitionOf(key, keyStart, keyEnd, partitions));
+        drivers.flags[drivers.find(key, keyStart, keyEnd)] &= ~CHANGED;
+        newest = Math.max(newest, ping.received);
+      }
     });
     return newest;
   }
 
   #apply(partition: number, followed: Followed, bytes: Uint8Array): void {
-    const now = this.#o.now();
-    const fleet = this.#fleet;
-    const ping = this.#ping;
-    const take = (): void => fleet.take(ping, partition);
+    const [now, cursor] = [this.#o.now(), this.#cursor];
     for (let at = 0; at < bytes.byteLength;) {
       const batch = bytes.subarray(at, at + batchBytes(bytes, at));
       at += batch.byteLength;
       if (!isControl(batch)) {
-        this.#look(batch, followed.applied, now, take);
-        followed.appliedAt = Math.min(this.#cursor.timestamp, now);
+        this.#tolerant(() => {
+          cursor.open(batch);
+          while (cursor.next()) {
+            if (cursor.offset < followed.applied) continue;
+            if (this.#ping.read(cursor, now)) this.#fleet.take(this.#ping, partition);
+            else this.counts.skipped++;
+          }
+        });
+        followed.appliedAt = Math.min(cursor.timestamp, now);
       }
       followed.applied = Math.max(followed.applied, baseOffset(batch) + lastOffsetDelta(batch) + 1);
     }
   }
 
-  /** Each ping with an offset of `from` and more, in `#ping`. */
-  #look(batch: Uint8Array, from: number, now: number, take: () => void): void {
-    const cursor = this.#cursor;
+  /** Of a batch, whose records may be none. */
+  #tolerant(look: () => void): void {
     try {
-      cursor.open(batch);
-      while (cursor.next()) {
-        if (cursor.offset < from) continue;
-        if (this.#ping.read(cursor, now)) take();
-        else this.counts.skipped++;
-      }
+      look();
     } catch (error) {
       // what a producer called compressed, and is not
       if (!(error instanceof MilepostError)) throw error;
