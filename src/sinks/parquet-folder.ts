@@ -97,7 +97,10 @@ export class ParquetFolder {
     try {
       await link(temporary, join(folder, name));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EEXIST") return false;
+      // the day was taken away: the next try makes it again
+      if (code === "ENOENT") this.#made.clear();
       throw error;
     }
     await sync(folder);

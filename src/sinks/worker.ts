@@ -119,7 +119,9 @@ export class Worker {
     const { target, progress, group, say } = this.#options;
     const positions = await this.#patiently(assignment, async () => {
       const { taken, ends } = await this.#bounds(assignment);
-      const opened = taken.length === 0 ? [] : await target.open(taken);
+      // without any a target lets go of what it holds back, and a database need not be asked
+      const nothing = taken.length === 0 && target.publish === undefined;
+      const opened = nothing ? [] : await target.open(taken);
       if (opened.some((position) => position.next > endOfPlace(ends, position))) {
         // another worker may have written meanwhile what came meanwhile
         for (const [place, end] of (await this.#bounds(assignment)).ends) ends.set(place, end);
@@ -189,7 +191,12 @@ export class Worker {
     const published = await this.#patiently(assignment, async () => target.publish?.(false));
     if (!published) return;
     this.#commit(published.safe, beganMs);
-    if (published.lost.length > 0) await this.#giveUp(published.lost, assignment);
+    if (published.lost.length === 0 || assignment !== this.#assignment) return;
+    // harmless, as one of two succeeds; whoever is no member any more hears it from the group
+    const places = published.lost.map((partition) => placeOf(partition)).join(", ");
+    this.#options.say(`${places}: published by another worker; going on from there`);
+    this.#opened = null;
+    this.#source.assign(null);
   }
 
   #commit(safe: Safe[], beganMs: number): void {
