@@ -41,7 +41,12 @@ export class KafkaCluster {
       const [port, controllerPort] = ports.slice(2 * id - 2);
       cluster.#nodes.set(id, { port, controllerPort, child: null, said: "" });
     }
-    await cluster.startNodes();
+    try {
+      await cluster.startNodes();
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
     return cluster;
   }
 
