@@ -89,7 +89,7 @@ class Fleet {
   }
 }
 
-test("pings become files by hours; two workers share, one is killed; SIGTERM publishes", async () => {
+test("pings become files by hours; two share, one is killed; SIGTERM publishes", async () => {
   const fleet = new Fleet();
   await fleet.produce(3000);
   const first = fleet.start("--admin-port", "0");
