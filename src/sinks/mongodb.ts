@@ -51,6 +51,10 @@ class MongoSession implements Session<PingDocument[]> {
   readonly #positions: Collection<PingDocument>;
   readonly #offsets: Collection<OffsetDocument>;
 
+  /** Letters since `begin`, and those of before that may be in though they were rolled back. */
+  #claimed: string[] = [];
+  readonly #inAlready = new Set<string>();
+
   private constructor(client: MongoClient, sink: string) {
     this.#client = client;
     this.#sink = sink;
@@ -80,9 +84,18 @@ class MongoSession implements Session<PingDocument[]> {
     }
   }
 
-  async begin(): Promise<void> {}
-  async commit(): Promise<void> {}
-  async rollback(): Promise<void> {}
+  async begin(): Promise<void> {
+    this.#claimed = [];
+  }
+
+  async commit(): Promise<void> {
+    for (const id of this.#claimed) this.#inAlready.delete(id);
+  }
+
+  async rollback(): Promise<void> {
+    for (const id of this.#claimed) this.#inAlready.add(id);
+  }
+
   async savepoint(): Promise<void> {}
   async rollbackToSavepoint(): Promise<void> {}
 
@@ -172,13 +185,16 @@ class MongoSession implements Session<PingDocument[]> {
     const _id = { $in: letters.map(idOf) };
     const found = await this.#positions.find({ _id }, { projection: { _id: 1 } }).toArray();
     const there = new Set(found.map((document) => document._id));
-    // two letters of one record
-    return letters.filter((letter) => {
+    for (const id of this.#inAlready) there.delete(id);
+    const claimed = letters.filter((letter) => {
       const id = idOf(letter);
       if (there.has(id)) return false;
+      // of two letters of one record the second
       there.add(id);
       return true;
     });
+    this.#claimed = claimed.map(idOf);
+    return claimed;
   }
 
   async close(now: boolean): Promise<void> {

@@ -52,10 +52,15 @@ type RawOffset = RowDataPacket & {
   epoch: number;
 };
 
-/** `say`: how rows go is told. */
+/** `say`: how rows go is told, once. */
 export function mysql(url: string, say: (line: string) => void): Database<Buffer> {
+  let said = "";
+  const sayOnce = (line: string): void => {
+    if (line !== said) say(line);
+    said = line;
+  };
   return {
-    connect: (options) => MysqlSession.open({ url, say, ...options }),
+    connect: (options) => MysqlSession.open({ url, say: sayOnce, ...options }),
     isBadRow,
     rowReason,
     asFailure,
@@ -114,7 +119,7 @@ class MysqlSession implements Session<Buffer> {
     connection.on("error", () => {});
     try {
       await connection.query(
-        `SET sql_mode = '${sqlMode}', time_zone = '+00:00', innodb_lock_wait_timeout = 10`,
+        `SET autocommit = 1, sql_mode = '${sqlMode}', time_zone = '+00:00', innodb_lock_wait_timeout = 10`,
       );
       const [[server]] = await connection.query<Server[]>(
         "SELECT @@local_infile AS loads, @@wait_timeout AS idle, @@max_allowed_packet AS packet",

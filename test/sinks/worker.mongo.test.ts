@@ -53,8 +53,13 @@ describe.skipIf(missingMongo())(title, () => {
     const refused = await replay();
     expect(refused).toMatchObject({ code: 0, written: 0, there: 0 });
     expect(refused.failed).toHaveLength(4);
+    await positions.updateOne({ trip: "same" }, { $set: { trip: "another" } });
+    // there is room for one of them
+    const mixed = await replay();
+    expect(mixed).toMatchObject({ written: 1, there: 0 });
+    expect(mixed.failed).toHaveLength(3);
     await positions.dropIndex("trip_1");
-    expect(await replay()).toMatchObject({ written: 4, there: 0, failed: [] });
+    expect(await replay()).toMatchObject({ written: 3, there: 1, failed: [] });
     expect(await replay()).toMatchObject({ written: 0, there: 4, failed: [] });
     const seqs = await positions.distinct("extra.seq");
     expect([seqs.length, await positions.countDocuments()]).toEqual([500, 500]);
