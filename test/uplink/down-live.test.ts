@@ -60,12 +60,12 @@ async function command(gateway: Gateway, driver: string, text: string): Promise<
 
 /** A device that listens for its commands. */
 async function device(gateway: Gateway, driver: string) {
-  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${gateway.ports.mqtt}`, {
-    clientId: driver,
-    clean: false,
-  });
+  const url = `mqtt://127.0.0.1:${gateway.ports.mqtt}`;
+  const client = mqtt.connect(url, { clientId: driver, clean: false });
   const heard: string[] = [];
+  // what was queued comes at once
   client.on("message", (_topic, payload) => heard.push(String(payload)));
+  await new Promise((resolve) => client.once("connect", resolve));
   await client.subscribeAsync(`fleet/${driver}/cmd`, { qos: 1 });
   return { client, heard };
 }
@@ -136,14 +136,39 @@ test("a track comes from the cluster, of this driver and these times alone", asy
   expect((track as { properties: { times: number[] } }).properties.times.length).toBe(301);
 });
 
+test("what one gateway takes is seen at the other", async () => {
+  const riders = [centrifuge(a), centrifuge(b)];
+  const [onA, onB] = await Promise.all(riders.map((rider) => follow(rider, "driver:u1")));
+  for (const seq of upTo(20)) await ping(seq % 2 === 0 ? a : b, { id: "u1", seq });
+  for (const seen of [onA, onB]) await until(() => seen.seqs.length >= 20);
+  expect(onA.seqs.toSorted((x, y) => x - y)).toEqual(upTo(20));
+  expect(onB.told).toEqual(onA.told);
+  for (const rider of riders) rider.disconnect();
+});
+
 test("a command reaches its device on whichever gateway that is", async () => {
   const [onA, onB] = await Promise.all([device(a, "van-a"), device(b, "van-b")]);
   for (const driver of ["van-a", "van-b"]) {
-    expect(await command(cluster, driver, `stop ${driver}`)).toBe(202);
+    for (const gateway of [a, b, cluster]) expect(await command(gateway, driver, driver)).toBe(202);
   }
-  await until(() => onA.heard.length > 0 && onB.heard.length > 0);
-  expect([onA.heard, onB.heard]).toEqual([["stop van-a"], ["stop van-b"]]);
+  await until(() => onA.heard.length > 2 && onB.heard.length > 2);
+  expect([onA.heard, onB.heard]).toEqual([upTo(3).map(() => "van-a"), upTo(3).map(() => "van-b")]);
   await Promise.all([onA.client.endAsync(), onB.client.endAsync()]);
+});
+
+test("a device that goes over: what it is told from then on; the rest waits where it was", async () => {
+  const first = await device(b, "van-c");
+  await first.client.endAsync();
+  expect(await command(a, "van-c", "one")).toBe(202);
+  await until(async () => (await b.metric("milepost_broker_queued")) > 0);
+  const over = await device(a, "van-c");
+  expect(await command(b, "van-c", "two")).toBe(202);
+  await until(() => over.heard.length > 0);
+  await over.client.endAsync();
+  const back = await device(b, "van-c");
+  await until(() => back.heard.length > 1);
+  expect([over.heard, back.heard]).toEqual([["two"], ["one", "two"]]);
+  await back.client.endAsync();
 });
 
 test("the cluster away: what is known is served, and it is said; then it goes on", async () => {
