@@ -181,7 +181,8 @@ export class Forwarding {
     this.#cut = null;
     const moved = this.#acked !== before;
     const acked = moved ? [{ to: this.#acked, shift: null }] : [];
-    return { acked, changed: this.#origin !== origin, lost };
+    // a cut that stood there yet would be taken for the end that the log has lost
+    return { acked, changed: this.#origin !== origin || cut !== null, lost };
   }
 
   /** The record at `offset` gets this sequence. */

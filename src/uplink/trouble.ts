@@ -30,10 +30,10 @@ export class Trouble {
   /** Empty: there is none, or not for long yet. */
   text(lanes: readonly Lane[]): string {
     const since = performance.now() - limits.uplinkAwayMs;
-    if (this.#silentSince !== null && this.#silentSince < since) {
+    const stuck = lanes.filter(({ lag, progressAt }) => lag > 0 && progressAt < since);
+    if (this.#silentSince !== null && (this.#silentSince < since || stuck.length > 0)) {
       return `the cluster does not answer: ${this.#cluster}`;
     }
-    const stuck = lanes.filter(({ lag, progressAt }) => lag > 0 && progressAt < since);
     if (stuck.length === 0) return "";
     const [{ topic, partition }] = stuck;
     const more = stuck.length > 1 ? `, and ${stuck.length - 1} more` : "";

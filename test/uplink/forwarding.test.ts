@@ -112,9 +112,8 @@ class Simulation {
   #send(): void {
     const machine = this.#machine;
     if (!machine.isSure && machine.inFlight === 0) {
-      machine.told(this.broker.lastSequence);
-      // what changes a sequence is on disk before it is used
-      this.#kept = machine.standing;
+      const { changed } = machine.told(this.broker.lastSequence);
+      if (changed) this.#kept = machine.standing;
       return;
     }
     if (!machine.maySend) return;
