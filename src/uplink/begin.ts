@@ -7,7 +7,7 @@ import { limits } from "../model/limits.ts";
 import { builtInTopics, isReserved } from "../model/topic-config.ts";
 import { listItems } from "../model/topic-settings.ts";
 import type { Standing } from "./forwarding.ts";
-import { reasonOf } from "./kafka-errors.ts";
+import { isTemporary, isUnreachable, reasonOf } from "./kafka-errors.ts";
 import type { Standings, StandingsFile } from "./standings-file.ts";
 import type { Target, TargetView } from "./target.ts";
 import { createLocal, createMissing, growLocal, mirroredTopics } from "./topics.ts";
@@ -34,8 +34,8 @@ export async function begin(
   let view: TargetView | null = null;
   let producer = kept?.producer;
   try {
-    view = await inTime(createMissing(target, [...here, ...missing], report));
-    producer ??= await inTime(target.newProducer());
+    view = await reached(() => createMissing(target, [...here, ...missing], report));
+    producer ??= await reached(() => target.newProducer());
     await createLocal(log, missing, view);
     await growLocal(log, view, report);
   } catch (error) {
@@ -76,6 +76,20 @@ async function standingsOf(log: LogPort, topic: TopicInfo, kept: Standing[]): Pr
       cut: Math.min(row.cut ?? end, end),
     };
   });
+}
+
+/** A cluster that has only just begun answers that it is loading: it is asked again. */
+async function reached<T>(work: () => Promise<T>): Promise<T> {
+  const until = performance.now() + limits.uplinkStartMsMax;
+  for (;;) {
+    try {
+      return await inTime(work());
+    } catch (error) {
+      const mayHelp = isTemporary(error) && !isUnreachable(error);
+      if (!mayHelp || performance.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, limits.clusterRetryMsMin));
+    }
+  }
 }
 
 async function inTime<T>(work: Promise<T>): Promise<T> {
