@@ -125,6 +125,8 @@ describe.skipIf(missing("mariadb"))("MariaDB as a target", () => {
         "\\.",
         "😀",
         "\x1a",
+        "?",
+        ":n",
         "%",
       );
       const text = fc.array(fc.oneof(odd, fc.string({ unit: "grapheme" })), { maxLength: 5 });
