@@ -56,7 +56,8 @@ export function recipes(ports: Ports, dataDir: string, node: string): Recipe[] {
       title: "Data teams: SQL over Parquet files, which grow meanwhile",
       command:
         `node bin/milepost query "SELECT id, count(*) AS pings, ` +
-        `round(avg(speed) * 3.6, 1) AS kmh FROM positions GROUP BY id ORDER BY pings DESC LIMIT 10"${dir}`,
+        "round(avg(speed) * 3.6, 1) AS kmh " +
+        `FROM positions GROUP BY id ORDER BY pings DESC LIMIT 10"${dir}`,
     },
     {
       title: "Services: fares of the trips; also analytics, notify, and booking, lab, data",

@@ -20,7 +20,7 @@ test.each([
 test("the help names what is built, and nothing else", async () => {
   const { stdout } = await milepost(["serve", "--help"]);
   expect(stdout).toContain("--mqtt-port");
-  expect(stdout).not.toMatch(/uplink|cluster|etcd|tls/i);
+  expect(stdout).not.toMatch(/replica|etcd|tls/i);
 });
 
 test("the version is the package's", async () => {
@@ -45,9 +45,12 @@ test.each([
   [["topics", "delete", "a"], "say --yes"],
   [["sink"], "Usage: milepost sink"],
   [["sink", "postgres"], "required option '--url <URL>'"],
-  [["sink", "postgres", "--url", "mysql://h/d"], "A URL like postgres://host:port is wanted"],
+  [["sink", "postgres", "--url", "mysql://h/d"], "A URL like postgres://user:"],
   [["sink", "postgres", "--url", "postgres:///d", "--every", "10"], "A duration such as"],
   [["sink", "postgres", "--url", "postgres:///d", "--topics", ","], "Names of topics"],
+  [["sink", "parquet", "--roll", "soon"], "A duration such as"],
+  [["sink", "parquet", "--group", ""], "--group: expected a name"],
+  [["query"], "missing required argument"],
   [["groups", "delete", "a"], "say --yes"],
   [["groups", "rest", "g"], "Did you mean reset?"],
   [["groups", "describe"], "missing required argument"],
@@ -67,7 +70,6 @@ test.each([
   [["consume", "t", "--group", "g", "--partition", "1"], "a group shares out the partitions"],
   [["consume", "t", "--server", "a:b"], "--server: expected HOST:PORT such as 127.0.0.1:9092"],
   [["serve", "--mqtt-prt", "1"], "Did you mean --mqtt-port?"],
-  [["serve", "--uplink", "b:9092"], "unknown option '--uplink'"],
   [["serve", "--node-id", "2"], "unknown option '--node-id'"],
   [["serve", "--trust-proxy", "10.0.0.0/8"], "unknown option '--trust-proxy'"],
   [["serve", "extra"], "too many arguments"],

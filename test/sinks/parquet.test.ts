@@ -89,36 +89,20 @@ test("a ping's fields are its row's columns, the rest is in extra", async () => 
       "format('{:x}', h3) AS h3) FROM positions ORDER BY k_offset",
   );
   const received = String(receivedMs);
-  const at = ["positions", 3];
+  const place = (offset: number) => ["positions", 3, `${offset}`, "2026-11-21", 8];
+  const nulls = [null, null, null, null, null];
+  const extra = `{"seq":9,"fuel":"low"}`;
+  const cell = (lat: number, lon: number): string => latLngToCell(lat, lon, 9);
   expect(rows).toEqual([
     [
-      ...[String(receivedMs + 7), "d1", -12.5, 77.25, 3.5, 90, 4, -7.5, 0.25, "t-1"],
-      ...[
-        latLngToCell(-12.5, 77.25, 9),
-        `{"seq":9,"fuel":"low"}`,
-        received,
-        ...at,
-        "0",
-        "2026-11-21",
-        8,
-      ],
-    ],
+      [`${receivedMs + 7}`, "d1", -12.5, 77.25, 3.5, 90, 4, -7.5, 0.25, "t-1"],
+      [cell(-12.5, 77.25), extra, received, place(0)].flat(),
+    ].flat(),
+    [received, "d2", 0, 0, nulls, null, cell(0, 0), null, received, place(1)].flat(),
     [
-      ...[received, "d2", 0, 0, null, null, null, null, null, null],
-      ...[latLngToCell(0, 0, 9), null, received, ...at, "1", "2026-11-21", 8],
-    ],
-    [
-      ...[String(receivedMs + 2), "d2", 12.97002, 77.59, null, null, null, null, null, ""],
-      ...[
-        latLngToCell(12.97002, 77.59, 9),
-        expect.any(String),
-        received,
-        ...at,
-        "2",
-        "2026-11-21",
-        8,
-      ],
-    ],
+      [`${receivedMs + 2}`, "d2", 12.97002, 77.59, nulls, "", cell(12.97002, 77.59)].flat(),
+      [expect.any(String), received, place(2)].flat(),
+    ].flat(),
   ]);
   expect(JSON.parse(rows[2][11] as string)).toEqual({ speed: "fast", flags: ["jump"], seq: 2 });
   const types = await select("SELECT column_name, column_type FROM (DESCRIBE positions)");
