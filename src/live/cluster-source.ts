@@ -99,7 +99,8 @@ export class ClusterSource implements PingSource {
   #knownOf(id: string): { applied: number[]; losses?: number } | null {
     const { topic, trackedTo } = this.#tracker;
     const to = topic === null || trackedTo === null ? this.#from : trackedTo;
-    if (to === null) return null;
+    // none: a first start that did not come to its end
+    if (to === null || to.applied.length === 0) return null;
     const known = topicOf(to);
     return known.id === id ? { ...known, applied: to.applied } : null;
   }

@@ -88,7 +88,9 @@ export class Recovery {
     if (entries.length >= max) return entries;
     const { partition } = channel;
     const to = this.#followed(partition).applied;
-    const from = Math.max(0, to - limits.historyLookBack);
+    const { historyLookBack, historyScanBack } = limits;
+    const back = this.#o.positions.isScanned ? historyScanBack : historyLookBack;
+    const from = Math.max(0, to - back);
     const read = (await this.#readLog(channel, partition, from, to)) ?? [];
     return [...read, ...(this.#recent(channel, to) ?? [])].slice(-max);
   }

@@ -227,6 +227,8 @@ export const limits = {
   recoveredMax: 5000,
   /** How many of a partition's records a look at a driver's history goes back. */
   historyLookBack: 100_000,
+  /** Of a cluster, where all of them have to be read: a megabyte. */
+  historyScanBack: 10_000,
 
   // --- the port for riders ---
   /** Drivers in one answer: 300 KB of GeoJSON. */

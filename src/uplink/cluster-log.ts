@@ -4,8 +4,9 @@
  * twice: once as the news.
  */
 import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
-import { recordsOf } from "../batch/records.ts";
+import { type BatchRecord, recordsOf } from "../batch/records.ts";
 import type { LogRecord } from "../log/types.ts";
+import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import {
   ClusterClient,
@@ -20,6 +21,7 @@ type Committed = (partition: number, highWatermark: number) => void;
 
 export class ClusterLog {
   readonly #name: string;
+  readonly #report: (line: string) => void;
   readonly #following: ClusterClient;
   readonly #asking: ClusterClient;
   readonly #follower: TopicFollower;
@@ -29,6 +31,7 @@ export class ClusterLog {
 
   constructor(brokers: string[], topic: string, report: (line: string) => void) {
     this.#name = topic;
+    this.#report = report;
     const slow = clusterOptions(brokers, topic, limits.clusterReadMsMax);
     this.#following = new ClusterClient(slow);
     this.#asking = new ClusterClient(clusterOptions(brokers, topic));
@@ -78,7 +81,7 @@ export class ClusterLog {
     const records: LogRecord[] = [];
     let next = offset;
     for (const batch of batches) {
-      for (const record of recordsOf(batch)) {
+      for (const record of this.#readable(batch, partition)) {
         if (record.offset >= offset) records.push({ partition, ...record });
       }
       next = Math.max(next, baseOffset(batch) + lastOffsetDelta(batch) + 1);
@@ -99,5 +102,17 @@ export class ClusterLog {
   async close(): Promise<void> {
     this.#follower.stop();
     await Promise.all([this.#following.close(), this.#asking.close()]);
+  }
+
+  /** One that cannot be read would hold up all behind it: it is passed over, and that is said. */
+  #readable(batch: Uint8Array, partition: number): BatchRecord[] {
+    try {
+      return [...recordsOf(batch)];
+    } catch (error) {
+      if (!(error instanceof MilepostError)) throw error;
+      const place = `${this.#name}/${partition} at offset ${baseOffset(batch)}`;
+      this.#report(`uplink: ${place}: ${error.message}; passed over`);
+      return [];
+    }
   }
 }

@@ -156,7 +156,7 @@ test("a command reaches its device on whichever gateway that is", async () => {
   await Promise.all([onA.client.endAsync(), onB.client.endAsync()]);
 });
 
-test("a device that goes over: what it is told from then on; the rest waits where it was", async () => {
+test("a device that goes over hears what is new; the rest waits where it was", async () => {
   const first = await device(b, "van-c");
   await first.client.endAsync();
   expect(await command(a, "van-c", "one")).toBe(202);

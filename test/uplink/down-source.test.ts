@@ -1,4 +1,4 @@
-/** What live tracking makes of a cluster's topic: where it begins, and what happens to the topic. */
+/** What live tracking makes of a cluster's topic: where it begins, and what becomes of that. */
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { parseChannel } from "../../src/live/channel-name.ts";
 import type { ChannelSpec } from "../../src/live/channel-name.ts";

@@ -1,4 +1,4 @@
-/** Live tracking over Apache Kafka of three nodes: every compression, and a leader that is killed. */
+/** Live tracking over Apache Kafka of three nodes: every compression, a leader that is killed. */
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ClusterPositions } from "../../src/live/cluster-positions.ts";
 import { CHANGED } from "../../src/live/drivers.ts";
