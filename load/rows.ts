@@ -5,6 +5,7 @@ import { kafkaRows } from "./rows-kafka.ts";
 import { k6, restart, retention } from "./rows-alone.ts";
 import { riderRows } from "./rows-riders.ts";
 import { sinkRows } from "./rows-sinks.ts";
+import { uplinkRows } from "./rows-uplink.ts";
 import type { ServerName } from "./servers.ts";
 
 /** A figure of `of`, or the median of its per-round ratios to another contender. */
@@ -143,6 +144,7 @@ export const rows: Row[] = [
   ...kafkaRows,
   ...riderRows,
   ...sinkRows,
+  ...uplinkRows,
   k6,
   restart,
   retention,

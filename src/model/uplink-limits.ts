@@ -37,6 +37,8 @@ export const uplinkLimits = {
   uplinkSaveMs: 1000,
   /** What waits for it, and whether the cluster is away, is looked at so often. */
   uplinkTickMs: 250,
+  /** At a stop under `mirrored`, for a cluster that is away to come back and acknowledge. */
+  uplinkDrainMsMax: 5000,
   /** At a stop, for requests on their way. */
   uplinkStopMsMax: 1500,
 } as const;

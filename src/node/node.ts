@@ -195,7 +195,8 @@ async function startThreads(
     // what waits for the cluster is answered yet: the way up stops last
     const others = threads.filter((w) => w !== uplink?.worker);
     const drained = others.map((w) => answer(w, "drained", { drain: true }));
-    await Promise.race([Promise.all(drained), sleep(limits.drainMsMax), exited]);
+    const drainMs = uplink?.check.ok === false ? limits.uplinkDrainMsMax : limits.drainMsMax;
+    await Promise.race([Promise.all(drained), sleep(drainMs), exited]);
     await Promise.race([broker.close(), exited]);
     await Promise.race([
       Promise.all(others.map((w) => answer(w, "closed", { close: true }))),

@@ -8,7 +8,7 @@ import { KafkaCluster } from "../harness/kafka-cluster.ts";
 import { missing } from "../setup/parts.ts";
 import { drive, expectAll, pingsOf, stopAll } from "./fleet.ts";
 
-const kills = Number(process.env.KILLS ?? 2);
+const kills = Number(process.env.KILLS ?? 1);
 const patiently = { timeout: 60_000, interval: 100 };
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 

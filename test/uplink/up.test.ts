@@ -8,7 +8,7 @@ import { Gateway, startGateway } from "../harness/gateway.ts";
 import { drive, Driver, expectAll, pingsOf, stopAll } from "./fleet.ts";
 
 const kills = Number(process.env.KILLS ?? 2);
-const outageMs = Number(process.env.OUTAGE_MS ?? 4000);
+const outageMs = Number(process.env.OUTAGE_MS ?? 2000);
 const patiently = { timeout: 25_000, interval: 100 };
 
 let target: Gateway;
@@ -80,6 +80,10 @@ describe("mirrored", () => {
     const body = JSON.stringify({ ts: Date.now(), lat: 1, lon: 2 });
     expect((await fetch(url, { method: "POST", body })).status).toBe(503);
     expect(driver.acked.size).toBe(before);
+    // what waits for the cluster does not hold up a stop, and is there after the next start
+    expect(await gateway.end("SIGTERM")).toBe(0);
+    await gateway.start();
+    expect(driver.acked.size).toBe(before);
     await target.start();
     await expect.poll(() => statusOf(gateway), patiently).toBe(200);
     await expect.poll(() => driver.acked.size, patiently).toBeGreaterThan(before);
@@ -98,20 +102,24 @@ describe("flushed", () => {
   });
   afterAll(() => Promise.all([gateway.stop(), other.stop()]));
 
-  test("kill -9 under load: all that was acknowledged arrives, once and in order", async () => {
-    const drivers = [...drive(gateway, 6, "k"), ...drive(other, 2, "o")];
-    for (let n = 0; n < kills; n++) {
-      await sleep(300 + Math.random() * 700);
-      await gateway.kill();
-      await gateway.start();
-    }
-    await stopAll(drivers);
-    const lag = (): Promise<number> => gateway.metric("milepost_uplink_lag_records");
-    await expect.poll(lag, patiently).toBe(0);
-    await expect.poll(() => other.metric("milepost_uplink_lag_records"), patiently).toBe(0);
-    expectAll(drivers, await pingsOf(brokers));
-    expect([...drivers[0].acked.values()].every((place) => place === null)).toBe(true);
-  });
+  test(
+    "kill -9 under load: all that was acknowledged arrives, once and in order",
+    async () => {
+      const drivers = [...drive(gateway, 6, "k"), ...drive(other, 2, "o")];
+      for (let n = 0; n < kills; n++) {
+        await sleep(300 + Math.random() * 700);
+        await gateway.kill();
+        await gateway.start();
+      }
+      await stopAll(drivers);
+      const lag = (): Promise<number> => gateway.metric("milepost_uplink_lag_records");
+      await expect.poll(lag, patiently).toBe(0);
+      await expect.poll(() => other.metric("milepost_uplink_lag_records"), patiently).toBe(0);
+      expectAll(drivers, await pingsOf(brokers));
+      expect([...drivers[0].acked.values()].every((place) => place === null)).toBe(true);
+    },
+    30_000 + kills * 15_000,
+  );
 
   test("an outage longer than retention loses nothing; a full buffer stops acknowledgements", async () => {
     const settings = { "retention.ms": "1000", "segment.ms": "1000", "retention.bytes": "262144" };
