@@ -32,6 +32,7 @@ export function register(program: Command): void {
 
 async function query(sql: string, { dir, json, csv }: QueryFlags): Promise<void> {
   if (json && csv) throw new UsageError("--json and --csv: one of them");
+  if (!/[^\s;]/.test(sql)) throw new UsageError('expected SQL, such as "DESCRIBE positions"');
   const { ParquetQuery, topicsIn } = await import("../sinks/parquet-query.ts");
   if (topicsIn(dir).length === 0) {
     throw new CommandFailure(

@@ -9,9 +9,10 @@ import { serveFlag } from "./serve-flag.ts";
 const examples = `Examples:
   milepost serve
   milepost serve --data-dir /var/lib/milepost --workers 4
-  milepost serve --mqtt-port 0 --device-port 0 --kafka-port 0 --admin-port 0
+  milepost serve --mqtt-port 0 --device-port 0 --http-port 0 --kafka-port 0 --admin-port 0
                                                                   any free ports
   milepost serve --durability logged                              faster, survives a crash only
+  milepost serve --uplink kafka-1:9092 --durability mirrored      in front of a Kafka cluster
   milepost serve --host 0.0.0.0 --insecure                        anybody may connect
 `;
 

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/quantities.ts";
+import { isReserved } from "../model/topic-config.ts";
 import { whole } from "./arguments.ts";
 import { UsageError } from "./failure.ts";
 import { parquetDir } from "./parquet-dir.ts";
@@ -52,7 +53,7 @@ export type ReplayFlags = { url: string; server: string; from?: Start; json?: tr
 export function register(program: Command): void {
   const sink = program
     .command("sink")
-    .description("write pings to a database, each once; see how far that is")
+    .description("pings into databases, files, clusters, each once; how far that is")
     .addHelpText("before", examples);
   const add = (name: string, summary: string): Command =>
     sink
@@ -64,7 +65,7 @@ export function register(program: Command): void {
     add(name, summary)
       .requiredOption("--url <URL>", databases[name].form, databaseUrl(name))
       .option("--group <G>", "consumer group; also the name its offsets have", `sink-${name}`)
-      .option("--topics <T,…>", "topics to write", topicList, ["positions"])
+      .addOption(topicsOption("topics to write"))
       .option("--every <DURATION>", "one row per driver and interval, such as 10s", interval)
       .option("--create-schema", more)
       .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
@@ -81,7 +82,7 @@ export function register(program: Command): void {
   add("parquet", "Parquet files for milepost query, DuckDB, Spark: no server")
     .option("--dir <DIR>", "where the files go", parquetDir)
     .option("--group <G>", "consumer group; a folder has one", "sink-parquet")
-    .option("--topics <T,…>", "topics to write", topicList, ["positions"])
+    .addOption(topicsOption("topics to write"))
     .option("--every <DURATION>", "one row per driver and interval, such as 10s", interval)
     .addOption(
       new Option("--roll <DURATION>", "publish a file after so long, or once it is large")
@@ -98,7 +99,7 @@ export function register(program: Command): void {
   add("kafka", "mirror topics into a Kafka or Redpanda cluster")
     .requiredOption("--brokers <HOST:PORT,…>", "brokers of the cluster to mirror into", brokerList)
     .option("--group <G>", "consumer group", "sink-kafka")
-    .option("--topics <T,…>", "topics to mirror", topicList, ["positions"])
+    .addOption(topicsOption("topics to mirror"))
     .option("--admin-port <PORT>", "metrics and health on this port of loopback; 0: any", port)
     .addHelpText("after", mirrored)
     .action(async (flags: KafkaFlags) => {
@@ -130,7 +131,10 @@ const port = whole(0, 65_535);
 
 const databases: Record<DatabaseName, { form: string; pattern: RegExp }> = {
   postgres: { form: "postgres://user:password@host/database", pattern: /^postgres(ql)?:\/\// },
-  mysql: { form: "mysql://user:password@host/database", pattern: /^(mysql|mariadb):\/\// },
+  mysql: {
+    form: "mysql://user:password@host/database",
+    pattern: /^(mysql|mariadb):\/\/[^/]+\/[^/?]/,
+  },
   mongodb: {
     form: "mongodb://user:password@host/database",
     pattern: /^mongodb(\+srv)?:\/\/[^/]+\/[^/?]/,
@@ -155,10 +159,17 @@ function databaseUrl(wanted?: DatabaseName): (text: string) => string {
   };
 }
 
+const topicsOption = (help: string): Option =>
+  new Option("--topics <T,…>", help).argParser(topicList).default(["positions"], "positions");
+
 function topicList(text: string): string[] {
   const topics = [...new Set(text.split(",").map((name) => name.trim()))].filter(Boolean);
-  if (topics.length > 0) return topics;
-  throw new InvalidArgumentError("Names of topics are wanted, with commas between.");
+  if (topics.length === 0) {
+    throw new InvalidArgumentError("Names of topics are wanted, with commas between.");
+  }
+  const own = topics.find(isReserved);
+  if (own === undefined) return topics;
+  throw new InvalidArgumentError(`${own} is the gateway's own, and not for readers.`);
 }
 
 function brokerList(text: string): string[] {

@@ -186,7 +186,7 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     name: "durability",
     value: "LEVEL",
     help:
-      "what an acknowledgement means: logged (survives a crash of the process),\n" +
+      "what an acknowledgement means: logged (survives a crash of the process), " +
       "flushed (is on this disk) or, with --uplink, mirrored (is in that cluster)",
     default: "flushed",
     schema: z.string("expected logged, flushed or mirrored").transform(durabilityOfOneNode),
@@ -196,7 +196,7 @@ const serveTable: { [Field in keyof ServeOptions]: ServeOption<ServeOptions[Fiel
     name: "uplink",
     value: "BROKERS",
     help:
-      "the Kafka cluster that holds the topics, as host:port,…; this node then buffers\n" +
+      "the Kafka cluster that holds the topics, as host:port,…; this node then buffers " +
       "in front of it and its own Kafka port is off",
     default: null,
     defaultText: "none",

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { prometheusContentType, toPrometheus } from "../metrics/prometheus.ts";
 import type { Progress } from "./progress.ts";
+import { SinkFailure } from "./target.ts";
 
 export async function startSinkAdmin(
   port: number,
@@ -21,7 +22,10 @@ export async function startSinkAdmin(
   });
   server.maxConnections = 64;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const why = error.code === "EADDRINUSE" ? "is in use" : `cannot be bound (${error.code})`;
+      reject(new SinkFailure(`port 127.0.0.1:${port} ${why}; choose another with --admin-port`));
+    });
     server.listen({ host: "127.0.0.1", port }, resolve);
   });
   return {

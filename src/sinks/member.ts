@@ -20,6 +20,13 @@ export type MemberEvents = {
   say(line: string): void;
 };
 
+function withNextStep(reason: string): string {
+  const topic = /Unknown topic (\S+)\.$/.exec(reason)?.[1];
+  return topic === undefined
+    ? reason
+    : `no such topic: ${topic}; \`milepost topics list\` names them`;
+}
+
 export class Member {
   readonly consumer: Consumer;
   readonly #membership: Membership;
@@ -28,7 +35,7 @@ export class Member {
     this.#membership = new Membership(options, groupId, topics, {
       assigned: (assignment) => events.assigned(assignment),
       revoked: () => events.revoked(),
-      failed: (reason) => events.failed(new SinkFailure(reason)),
+      failed: (reason) => events.failed(new SinkFailure(withNextStep(reason))),
       say: (line) => events.say(line),
     });
     this.consumer = this.#membership.consumer;

@@ -2,7 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Producer, stringSerializers } from "@platformatic/kafka";
+import { Admin, Producer, stringSerializers } from "@platformatic/kafka";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { milepost, type Outcome, RunningCommand } from "../cli/run.ts";
 import { type Gateway, startGateway } from "../harness/gateway.ts";
@@ -72,6 +72,12 @@ class Fleet {
     return milepost(["query", sql.replaceAll("positions", this.topic), "--dir", this.dir, ...more]);
   }
 
+  async status(): Promise<any> {
+    const { stdout } = await milepost(["sink", "status", "--json", "--server", kafka()]);
+    const found = JSON.parse(stdout).sinks;
+    return found.find(({ group }: { group: string }) => group === `sink-${this.topic}`);
+  }
+
   async rows(): Promise<number> {
     const { stdout } = await this.query("SELECT count(*) AS n FROM positions", "--json");
     return stdout === "" ? 0 : JSON.parse(stdout).n;
@@ -106,34 +112,54 @@ test("pings become files by hours; two share, one is killed; SIGTERM publishes",
   await fleet.produce(2000);
   first.child.kill("SIGKILL");
   await fleet.produce(1000);
-  const status = async (): Promise<any> => {
-    const { stdout } = await milepost(["sink", "status", "--json", "--server", kafka()]);
-    const found = JSON.parse(stdout).sinks;
-    return found.find(({ group }: { group: string }) => group === `sink-${fleet.topic}`);
-  };
   // it holds what it has read, for an hour, but for what another hour ended
-  await expect.poll(async () => (await status())?.workers, patiently).toBe(1);
+  await expect.poll(async () => (await fleet.status())?.workers, patiently).toBe(1);
   await expect.poll(() => second.stderr, patiently).toMatch(/has 4 partitions/);
   expect(await second.end("SIGTERM")).toMatchObject({ code: 0, stdout: "" });
   fleet.start();
   await fleet.complete();
-  await expect.poll(async () => (await status()).lag, patiently).toBe(0);
-  expect((await status()).deadLettered).toBe(0);
+  await expect.poll(async () => (await fleet.status()).lag, patiently).toBe(0);
+  expect((await fleet.status()).deadLettered).toBe(0);
 }, 240_000);
 
 test("what is no ping goes to positions.dlq; SQL in an id stays data", async () => {
   const fleet = new Fleet();
   const id = "x'); DROP TABLE positions; --";
   await fleet.produce(200, (seq) => (seq % 50 === 7 ? `no ping ${seq}` : { id }));
-  fleet.start();
+  // with the letter's headers it would be more than a topic takes
+  const message = { topic: fleet.topic, key: "k".repeat(1_048_400), value: "no ping 0" };
+  await producer.send({ messages: [message], acks: -1 });
+  // letters that it reads itself stay where they are
+  fleet.start("--topics", `${fleet.topic},positions.dlq`);
   await fleet.complete(196);
+  await expect.poll(async () => (await fleet.status())?.lag, patiently).toBe(0);
   const { stdout } = await fleet.query("SELECT DISTINCT id FROM positions", "--json");
   expect(JSON.parse(stdout)).toEqual({ id });
   const args = ["consume", "positions.dlq", "-e", "--json", "--server", kafka()];
   const letters = (await milepost(args)).stdout.trim().split("\n");
   const values = letters.map((line) => JSON.parse(line).value).toSorted();
-  expect(values).toEqual(["no ping 107", "no ping 157", "no ping 57", "no ping 7"]);
+  expect(values).toEqual(["no ping 0", "no ping 107", "no ping 157", "no ping 57", "no ping 7"]);
 }, 180_000);
+
+test("partitions that are added are written; a topic that is made anew ends it", async () => {
+  const fleet = new Fleet();
+  const admin = new Admin({ clientId: "test", bootstrapBrokers: [kafka()] });
+  await admin.createTopics({ topics: [fleet.topic], partitions: 1 });
+  await fleet.produce(100);
+  const worker = fleet.start();
+  await fleet.complete();
+  const more = { name: fleet.topic, count: 3, assignments: null as never };
+  await admin.createPartitions({ topics: [more] });
+  await producer.metadata({ topics: [fleet.topic], forceUpdate: true });
+  await fleet.produce(100);
+  await fleet.complete();
+  expect(worker.stderr).toMatch(/has 3 partitions now; joining the group again/);
+  await admin.deleteTopics({ topics: [fleet.topic] });
+  await admin.createTopics({ topics: [fleet.topic], partitions: 3 });
+  await admin.close();
+  const { code, stderr } = await worker.outcome;
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/is not the one that .* has files of/)]);
+}, 120_000);
 
 test("the disk is full for a while", async ({ skip }) => {
   const disk = mountSmall(16);
@@ -156,6 +182,21 @@ test("the disk is full for a while", async ({ skip }) => {
     disk.unmount();
   }
 }, 180_000);
+
+test("a topic that is not there and a port that is taken are said, with what to do", async () => {
+  const run = (...more: string[]) =>
+    milepost(["sink", "parquet", "--dir", scratch, "--server", kafka(), ...more]);
+  const taken = String(gateway.ports.kafka);
+  const [topic, port] = await Promise.all([run("--topics", "no"), run("--admin-port", taken)]);
+  expect([topic.code, topic.stderr]).toEqual([
+    1,
+    "milepost: no such topic: no; `milepost topics list` names them\n",
+  ]);
+  expect([port.code, port.stderr]).toEqual([
+    1,
+    `milepost: port 127.0.0.1:${taken} is in use; choose another with --admin-port\n`,
+  ]);
+});
 
 test("query: tables, JSON and CSV; what is wrong is said", async () => {
   const fleet = new Fleet();
