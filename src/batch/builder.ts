@@ -97,10 +97,10 @@ export class BatchBuilder {
   }
 
   /**
-   * Copies the record that the cursor is at, with its key, value, time and headers and one header
-   * more: `header[0, headerBytes)`, as it stands in a record.
+   * Copies the record that the cursor is at, with its key, value, time and headers and, if it is
+   * not null, one header more: `header[0, headerBytes)`, as it stands in a record.
    */
-  copy(record: RecordCursor, header: Uint8Array, headerBytes: number): void {
+  copy(record: RecordCursor, header: Uint8Array | null, headerBytes = 0): void {
     const { timestamp, fieldsStart, headersStart, end } = record;
     const index = this.count;
     if (index === 0) this.#baseTimestamp = timestamp;
@@ -113,11 +113,16 @@ export class BatchBuilder {
     b[p++] = 0;
     p = writeDelta(b, p, timestamp - this.#baseTimestamp);
     p = writeVarint(b, p, index);
-    copyBytes(record.bytes, fieldsStart, headersStart, b, p);
-    p = writeVarint(b, p + headersStart - fieldsStart, record.headerCount() + 1);
-    copyBytes(record.bytes, record.firstHeader, end, b, p);
-    p += end - record.firstHeader;
-    copyBytes(header, 0, headerBytes, b, p);
+    if (header === null) {
+      copyBytes(record.bytes, fieldsStart, end, b, p);
+      p += end - fieldsStart;
+    } else {
+      copyBytes(record.bytes, fieldsStart, headersStart, b, p);
+      p = writeVarint(b, p + headersStart - fieldsStart, record.headerCount() + 1);
+      copyBytes(record.bytes, record.firstHeader, end, b, p);
+      p += end - record.firstHeader;
+      copyBytes(header, 0, headerBytes, b, p);
+    }
     this.bytes = endRecord(b, start, p + headerBytes);
     this.count = index + 1;
   }

@@ -24,6 +24,8 @@ export const uplinkLimits = {
   uplinkProduceMsMax: 8000,
   /** Of one request: what the cluster can write in one go, and what a broker's answer waits for. */
   uplinkRequestBytes: 1024 * 1024,
+  /** Small batches leave as one up to this: 16 partitions fill a request. */
+  uplinkBatchBytes: 64 * 1024,
   /** Requests on their way to a broker: Kafka's own bound, as it remembers five batches. */
   uplinkRequestsInFlight: 5,
   /** Read and not sent yet, of a partition and of all: two requests ahead, 16 partitions each. */

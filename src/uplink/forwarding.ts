@@ -60,8 +60,9 @@ export class Forwarding {
   /** A later batch got there and an earlier one did not: that one is sent with a new sequence. */
   #hasHole = false;
   #flights: Flight[] = [];
-  /** What lies below was on its way before. */
+  /** What lies below was on its way before, in batches that ended here. */
   #sentTo = 0;
+  #ends: number[] = [];
   /** Code of the answer that a person has to look at. */
   refusal = NONE;
 
@@ -83,6 +84,10 @@ export class Forwarding {
   }
   get isSure(): boolean {
     return this.#isSure;
+  }
+  /** Where the batch at `next` ends at the latest: what is sent again is to be the same. */
+  get boundary(): number {
+    return this.#ends.find((end) => end > this.#next) ?? Infinity;
   }
   get inFlight(): number {
     return this.#flights.length;
@@ -138,6 +143,8 @@ export class Forwarding {
   #verdict(code: number): Verdict | null {
     if (this.#flights.some(({ answer }) => answer === null)) return null;
     this.#hasHole = this.#flights.some(({ answer }) => answer !== null && !isFailure(answer));
+    const ends = this.#flights.filter(({ isAgain }) => !isAgain).map(({ end }) => end);
+    this.#ends = [...this.#ends.filter((end) => end > this.#acked), ...ends];
     this.#flights = [];
     this.#next = this.#acked;
     if (code === INVALID_PRODUCER_EPOCH || code === PRODUCER_FENCED) {

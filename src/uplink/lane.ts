@@ -2,6 +2,7 @@
 import { baseOffset, batchBytes, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
 import { limits } from "../model/limits.ts";
 import { Forwarding, type Standing } from "./forwarding.ts";
+import { isPlain } from "./merge.ts";
 
 export class Lane {
   readonly topic: string;
@@ -74,10 +75,21 @@ export class Lane {
     this.#readTo = Math.max(this.#readTo, offset);
   }
 
-  shift(): void {
-    const batch = this.#queue.shift();
-    if (batch === undefined) return;
-    this.#queued -= batch.byteLength;
+  /** The next batches that may leave as one. */
+  take(): Uint8Array[] {
+    const queue = this.#queue;
+    const { boundary } = this.forwarding;
+    let bytes = queue[0].byteLength;
+    let count = 1;
+    for (; count < queue.length && isPlain(queue[0]); count++) {
+      const next = queue[count];
+      bytes += next.byteLength;
+      if (bytes > limits.uplinkBatchBytes || !isPlain(next) || endOf(next) > boundary) break;
+      if (baseOffset(next) !== endOf(queue[count - 1])) break;
+    }
+    const taken = queue.splice(0, count);
+    for (const batch of taken) this.#queued -= batch.byteLength;
+    return taken;
   }
 
   /** What was read ahead is read again, from where the machine goes on. */

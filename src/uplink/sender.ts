@@ -8,8 +8,9 @@ import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
 import type { Answer } from "./forwarding.ts";
 import { endOf, type Lane, timeOf } from "./lane.ts";
+import { merged } from "./merge.ts";
 import type { ProduceBatch } from "./raw-produce.ts";
-import { type Producer, stampProducer } from "./stamped.ts";
+import type { Producer } from "./stamped.ts";
 import type { Target } from "./target.ts";
 
 /** No answer came; Kafka has no such code. */
@@ -99,11 +100,13 @@ export class Sender {
         continue;
       }
       if (bytes > 0 && bytes + batch.byteLength > limits.uplinkRequestBytes) break;
-      lane.shift();
-      stampProducer(batch, producer, forwarding.sent(endOf(batch)));
-      bytes += batch.byteLength;
-      batches.push({ topic, partition, batch });
-      sent.push({ lane, base, time: timeOf(batch) });
+      const taken = lane.take();
+      const last = taken[taken.length - 1];
+      const time = timeOf(last);
+      const one = merged(taken, producer, forwarding.sent(endOf(last)));
+      bytes += one.byteLength;
+      batches.push({ topic, partition, batch: one });
+      sent.push({ lane, base, time });
     }
     this.counts.bytes += bytes;
     this.counts.batches += batches.length;

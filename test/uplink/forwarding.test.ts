@@ -77,7 +77,7 @@ class Simulation {
         this.#end += size;
         return;
       case "send":
-        return this.#send();
+        return this.#send(size);
       case "deliver":
         return this.#deliver();
       case "answer":
@@ -109,7 +109,8 @@ class Simulation {
     return this.#salt;
   }
 
-  #send(): void {
+  /** So many batches as one, where it may be. */
+  #send(count: number): void {
     const machine = this.#machine;
     if (!machine.isSure && machine.inFlight === 0) {
       const { changed } = machine.told(this.broker.lastSequence);
@@ -125,7 +126,12 @@ class Simulation {
       this.#kept = machine.standing;
     }
     const { base } = batch;
-    this.#line.push({ base, batch, sequence: machine.sent(batch.end) });
+    const at = this.#log.indexOf(batch);
+    let { end } = batch;
+    for (const next of this.#log.slice(at + 1, at + count)) {
+      if (next.base === end && next.end <= machine.boundary) end = next.end;
+    }
+    this.#line.push({ base, batch: { base, end }, sequence: machine.sent(end) });
   }
 
   #deliver(): void {
@@ -140,7 +146,7 @@ class Simulation {
     for (const { to, shift } of acked) {
       if (shift === null) continue;
       for (const { base, end } of this.#log) {
-        if (end === to) this.mirrored.set(base, base + shift);
+        if (end <= to && base >= answer.base) this.mirrored.set(base, base + shift);
       }
     }
   }
@@ -165,7 +171,7 @@ class Simulation {
   /** The line holds from now on. */
   settle(): void {
     for (let n = 0; n < this.#log.length * 4 + 40; n++) {
-      this.#send();
+      this.#send(1 + (n % 3));
       this.#deliver();
       this.#answer(this.#answers.shift());
     }

@@ -89,7 +89,7 @@ describe("mirrored", () => {
     await expect.poll(() => driver.acked.size, patiently).toBeGreaterThan(before);
     await driver.stop();
     expectAll([driver], await pingsOf(brokers));
-  });
+  }, 90_000);
 });
 
 describe("flushed", () => {
