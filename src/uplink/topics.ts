@@ -1,6 +1,7 @@
 /** The topics that live in the cluster, there and in this log, which buffers in front of them. */
 import type { LogPort } from "../log/client.ts";
 import type { TopicInfo } from "../log/types.ts";
+import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import { type BuiltInTopic, isReserved } from "../model/topic-config.ts";
 import type { NewTopic, Target, TargetView } from "./target.ts";
@@ -33,7 +34,14 @@ export async function createMissing(
   );
   const made = missing.map(({ name }) => name).join(", ");
   report(`uplink: made in the cluster: ${made}`);
-  return target.view(names);
+  // the broker that is asked may hear of them later than the one that made them
+  const until = performance.now() + limits.clusterAnswerMsMax;
+  for (;;) {
+    const after = await target.view(names);
+    const isComplete = names.every((name) => after.topics.has(name));
+    if (isComplete || performance.now() > until) return after;
+    await new Promise((resolve) => setTimeout(resolve, limits.clusterRetryMsMin));
+  }
 }
 
 /** A topic that has more partitions there gets them here, too: new pings go by the new number. */

@@ -1,4 +1,4 @@
-/** Drivers on WebSockets that send again what was not acknowledged, and what a cluster has of them. */
+/** Drivers on WebSockets that send again what was not acknowledged; what a cluster has of them. */
 import { expect } from "vitest";
 import { WebSocket } from "ws";
 import { baseSequence, producerId, recordCount } from "../../src/batch/header.ts";

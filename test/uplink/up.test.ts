@@ -51,7 +51,7 @@ describe("mirrored", () => {
   });
   afterAll(() => gateway.stop());
 
-  test("an acknowledgement names the cluster's offset, and comes when the ping is there", async () => {
+  test("an acknowledgement names the cluster's offset, where the ping is", async () => {
     const others = drive(gateway, 4, "m");
     await sleep(500);
     await stopAll(others);
@@ -121,7 +121,7 @@ describe("flushed", () => {
     30_000 + kills * 15_000,
   );
 
-  test("an outage longer than retention loses nothing; a full buffer stops acknowledgements", async () => {
+  test("an outage longer than retention loses nothing; a full buffer stops acks", async () => {
     const settings = { "retention.ms": "1000", "segment.ms": "1000", "retention.bytes": "262144" };
     const alter = { method: "PATCH", body: JSON.stringify({ config: settings }) };
     const url = `http://127.0.0.1:${gateway.ports.admin}/v1/admin/topics/positions`;
