@@ -55,7 +55,7 @@ export async function begin(
     const partitions = await standingsOf(log, topic, rows);
     standings.topics[topic.name] = { there, here: topic.id, partitions };
   }
-  await file.write(standings);
+  if (!(await file.write(standings))) throw new MilepostError("disk_full", "uplink.json");
   return { standings, view };
 }
 

@@ -6,6 +6,7 @@
 import { open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crcOf } from "../batch/header.ts";
+import { isDiskFull } from "../log/environment.ts";
 import { MilepostError } from "../model/errors.ts";
 import type { Standing } from "./forwarding.ts";
 
@@ -22,7 +23,7 @@ export type Standings = {
 
 export class StandingsFile {
   readonly #path: string;
-  #writing: Promise<void> = Promise.resolve();
+  #writing: Promise<unknown> = Promise.resolve();
   #written = "";
 
   constructor(dataDir: string) {
@@ -44,11 +45,20 @@ export class StandingsFile {
     throw new MilepostError("damaged", `${this.#path}; ${next}`);
   }
 
-  /** On disk when it resolves. */
-  write(standings: Standings): Promise<void> {
+  /** On disk when it resolves with true; false: the disk is full, and all is as it was. */
+  write(standings: Standings): Promise<boolean> {
     const json = JSON.stringify(standings);
-    this.#writing = this.#writing.then(() => this.#replace(json));
-    return this.#writing;
+    const writing = this.#writing.then(async () => {
+      try {
+        await this.#replace(json);
+        return true;
+      } catch (error) {
+        if (!isDiskFull(error)) throw error;
+        return false;
+      }
+    });
+    this.#writing = writing;
+    return writing;
   }
 
   async #replace(json: string): Promise<void> {

@@ -274,7 +274,7 @@ export class Uplink {
 
   async #saveThenGoOn(lanes: Lane[]): Promise<void> {
     for (const lane of lanes) lane.isSaving = true;
-    if (lanes.length > 0) await this.#save();
+    if (lanes.length > 0) await this.#saved();
     for (const lane of lanes) lane.isSaving = false;
     void this.#pump();
   }
@@ -292,7 +292,7 @@ export class Uplink {
           forwarding.unsure();
         }
         this.#o.standings.producer = producer;
-        await this.#save();
+        await this.#saved();
         this.#o.report("uplink: goes on under a new producer id, as its own was taken");
         break;
       } catch (error) {
@@ -331,12 +331,18 @@ export class Uplink {
     this.#topics.soon();
   }
 
-  #save(): Promise<void> {
+  /** False: the disk is full. */
+  #save(): Promise<boolean> {
     const { file, standings } = this.#o;
     for (const { topic, partition, forwarding } of this.#lanes) {
       standings.topics[topic].partitions[partition] = forwarding.standing;
     }
     return file.write(standings);
+  }
+
+  /** On disk when it resolves, unless the stop came first; a full disk is waited for. */
+  async #saved(): Promise<void> {
+    while (!(await this.#save()) && !this.#isStopped) await sleep(limits.uplinkSaveMs);
   }
 }
 
