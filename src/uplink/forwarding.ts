@@ -57,7 +57,10 @@ export class Forwarding {
   #isSure = false;
   /** The target has this producer's state: it takes nothing out of order. */
   #isKnown = false;
-  /** A later batch got there and an earlier one did not: that one is sent with a new sequence. */
+  /**
+   * A batch failed and a later one got there. Mostly it is there too, and is known when it is sent
+   * again; a cluster that cannot place it then has lost it, and it gets a new sequence.
+   */
   #hasHole = false;
   #flights: Flight[] = [];
   /** What lies below was on its way before, in batches that ended here. */
@@ -85,7 +88,7 @@ export class Forwarding {
   get isSure(): boolean {
     return this.#isSure;
   }
-  /** Where the batch at `next` ends at the latest: what is sent again is to be the same. */
+  /** Where the batch at `next` ended before: what is sent again is to be the same. */
   get boundary(): number {
     return this.#ends.find((end) => end > this.#next) ?? Infinity;
   }
@@ -133,6 +136,7 @@ export class Forwarding {
       acked.push({ to: head.end, shift: baseOffset < 0 ? null : baseOffset - head.base });
       this.#acked = head.end;
       this.#isKnown = true;
+      this.#hasHole = false;
       this.refusal = NONE;
       this.#flights.shift();
     }
@@ -142,7 +146,7 @@ export class Forwarding {
   /** The first in flight has failed; null while others are on their way. */
   #verdict(code: number): Verdict | null {
     if (this.#flights.some(({ answer }) => answer === null)) return null;
-    this.#hasHole = this.#flights.some(({ answer }) => answer !== null && !isFailure(answer));
+    this.#hasHole ||= this.#flights.some(({ answer }) => answer !== null && !isFailure(answer));
     const ends = this.#flights.filter(({ isAgain }) => !isAgain).map(({ end }) => end);
     this.#ends = [...this.#ends.filter((end) => end > this.#acked), ...ends];
     this.#flights = [];
@@ -151,7 +155,7 @@ export class Forwarding {
       this.#isSure = false;
       return "fenced";
     }
-    if (code === OUT_OF_ORDER_SEQUENCE || code === UNKNOWN_PRODUCER_ID || this.#hasHole) {
+    if (code === OUT_OF_ORDER_SEQUENCE || code === UNKNOWN_PRODUCER_ID) {
       this.#isSure = false;
       return "ask";
     }

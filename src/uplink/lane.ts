@@ -75,6 +75,12 @@ export class Lane {
     this.#readTo = Math.max(this.#readTo, offset);
   }
 
+  /** What left as one batch before has been read again to its end. */
+  get isWhole(): boolean {
+    const { boundary } = this.forwarding;
+    return boundary === Infinity || this.#readTo >= boundary;
+  }
+
   /** The next batches that may leave as one. */
   take(): Uint8Array[] {
     const queue = this.#queue;

@@ -93,7 +93,7 @@ export class Sender {
       const lane = lanes[(first + n) % lanes.length];
       const { head: batch, forwarding, topic, partition } = lane;
       if (batch === undefined || lane.isSaving || lane.retryAt > now) continue;
-      if (!forwarding.maySend) continue;
+      if (!forwarding.maySend || !lane.isWhole) continue;
       const base = baseOffset(batch);
       if (base !== forwarding.next) {
         if (forwarding.inFlight === 0) this.#events.gap(lane, base);

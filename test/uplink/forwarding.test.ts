@@ -44,6 +44,7 @@ type Step =
   | "deliver"
   | "answer"
   | "refuse"
+  | "time out"
   | "lose"
   | "save"
   | "kill"
@@ -88,6 +89,15 @@ class Simulation {
         if (sent !== undefined) this.#answers.push({ ...sent, errorCode: 6, baseOffset: -1 });
         return;
       }
+      case "time out": {
+        // it is there, but its replicas were too slow
+        const sent = this.#line.shift();
+        if (sent === undefined) return;
+        const taken = this.broker.take(sent.sequence, sent.batch);
+        const errorCode = taken.errorCode === 0 ? 7 : taken.errorCode;
+        this.#answers.push({ base: sent.base, errorCode, baseOffset: -1 });
+        return;
+      }
       case "lose":
         return this.#breakLine();
       case "save":
@@ -128,7 +138,9 @@ class Simulation {
     const { base } = batch;
     const at = this.#log.indexOf(batch);
     let { end } = batch;
-    for (const next of this.#log.slice(at + 1, at + count)) {
+    // what was one batch before is one again
+    const most = machine.boundary === Infinity ? count : Infinity;
+    for (const next of this.#log.slice(at + 1, at + most)) {
       if (next.base === end && next.end <= machine.boundary) end = next.end;
     }
     this.#line.push({ base, batch: { base, end }, sequence: machine.sent(end) });
@@ -190,7 +202,7 @@ const steps = (kinds: Step[]) =>
     maxLength: 400,
   });
 const usual: Step[] = ["append", "append", "send", "send", "send", "deliver", "deliver", "answer"];
-const trouble: Step[] = ["answer", "refuse", "lose", "save", "kill"];
+const trouble: Step[] = ["answer", "refuse", "time out", "lose", "save", "kill"];
 /** Offsets at which sequences begin anew are as good as any. */
 const starts = fc.constantFrom(0, 7, SEQUENCES - 5, 2 ** 40);
 
@@ -240,12 +252,15 @@ test("a cluster that has forgotten the producer gets what it did not confirm onc
   expect(machine.standing).toEqual({ origin: 10, acked: 20, cut: null });
 });
 
-test("a batch that failed while a later one got there is sent with a new sequence", () => {
+test("a batch that was lost while a later one got there is sent with a new sequence", () => {
   const machine = new Forwarding({ origin: 0, acked: 0, cut: null });
   machine.told(9);
   expect([machine.next, machine.sent(15), machine.sent(20)]).toEqual([10, 10, 15]);
   expect(machine.answered(10, { errorCode: 7, baseOffset: -1 }).verdict).toBeNull();
-  expect(machine.answered(15, { errorCode: 0, baseOffset: 3 }).verdict).toBe("ask");
+  // it may be there: the cluster would know it
+  expect(machine.answered(15, { errorCode: 0, baseOffset: 3 }).verdict).toBe("again");
+  expect(machine.sent(15)).toBe(10);
+  expect(machine.answered(10, { errorCode: 45, baseOffset: -1 }).verdict).toBe("ask");
   machine.told(19);
   expect([machine.next, machine.sent(15)]).toEqual([10, 20]);
 });
