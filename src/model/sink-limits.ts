@@ -23,6 +23,8 @@ export const sinkLimits = {
   sinkIdleInTransactionMs: 10_000,
   /** A dead letter's value beyond this is cut: its topic takes a megabyte with everything. */
   deadLetterValueBytesMax: 512 * 1024,
+  /** The same of its key, which is a driver's of 128 bytes unless something else wrote it. */
+  deadLetterKeyBytesMax: 64 * 1024,
   /** Drivers of which a sink that samples knows the last row; the others are looked up again. */
   sampledDriversMax: 300_000,
   /** Of one batch into another cluster: what Kafka takes by default, and a topic of ours too. */

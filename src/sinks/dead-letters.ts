@@ -1,12 +1,14 @@
 /** Topic `positions.dlq`: what a sink could not write, with the reason and the record's place. */
-import { compatibilityPartitioner, Producer, type BaseOptions } from "@platformatic/kafka";
+import { Producer, type BaseOptions } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
+import { murmur2 } from "../partitions/murmur2.ts";
 import { type DeadLetter, placeOf } from "./target.ts";
 
 export const deadLetterTopic = "positions.dlq";
 
 /** Of one request: a megabyte holds what a topic takes at once. */
 const requestBytes = 512 * 1024;
+const nobody = Buffer.alloc(0);
 
 export class DeadLetters {
   readonly #options: BaseOptions;
@@ -19,7 +21,9 @@ export class DeadLetters {
   }
 
   async bury(letters: DeadLetter[]): Promise<void> {
-    const fresh = letters.filter((letter) => !this.#buried.has(idOf(letter)));
+    // one that came from there is there already: to bury it again would never end
+    const others = letters.filter(({ topic }) => topic !== deadLetterTopic);
+    const fresh = others.filter((letter) => !this.#buried.has(idOf(letter)));
     for (let from = 0; from < fresh.length;) {
       let bytes = 0;
       let to = from;
@@ -43,7 +47,8 @@ export class DeadLetters {
   async #send(letters: DeadLetter[]): Promise<void> {
     this.#producer ??= new Producer<Buffer, Buffer, Buffer, Buffer>({
       ...this.#options,
-      partitioner: compatibilityPartitioner,
+      // the client's own takes minutes over a key of a megabyte
+      partitioner: (_message, key = nobody) => murmur2(key, 0, key.byteLength) & 0x7fffffff,
       autocreateTopics: true,
     });
     const messages = letters.map((letter) => {
@@ -55,8 +60,8 @@ export class DeadLetters {
       }
       return {
         topic: deadLetterTopic,
-        key: key === null ? undefined : Buffer.from(key),
-        value: value === null ? undefined : Buffer.from(cut(value)),
+        key: key === null ? undefined : Buffer.from(cut(key, limits.deadLetterKeyBytesMax)),
+        value: value === null ? undefined : Buffer.from(cut(value, limits.deadLetterValueBytesMax)),
         headers,
         timestamp: BigInt(timestamp),
       };
@@ -70,13 +75,19 @@ function idOf(letter: DeadLetter): string {
   return `${placeOf(letter)}/${letter.offset}`;
 }
 
-function cut(value: Uint8Array): Uint8Array {
-  return value.subarray(0, limits.deadLetterValueBytesMax);
+function cut(bytes: Uint8Array, most: number): Uint8Array {
+  return bytes.subarray(0, most);
 }
 
-function reasonOf({ reason, value }: DeadLetter): string {
-  const whole = value === null || value.byteLength <= limits.deadLetterValueBytesMax;
-  return whole ? reason : `${reason}; cut, it had ${value.byteLength} bytes`;
+function reasonOf({ reason, key, value }: DeadLetter): string {
+  let text = reason;
+  if (value !== null && value.byteLength > limits.deadLetterValueBytesMax) {
+    text += `; cut, it had ${value.byteLength} bytes`;
+  }
+  if (key !== null && key.byteLength > limits.deadLetterKeyBytesMax) {
+    text += `; key cut, it had ${key.byteLength} bytes`;
+  }
+  return text;
 }
 
 function sizeOf({ key, value }: DeadLetter): number {

@@ -127,7 +127,8 @@ test("what is no ping goes to positions.dlq; SQL in an id stays data", async () 
   const id = "x'); DROP TABLE positions; --";
   await fleet.produce(200, (seq) => (seq % 50 === 7 ? `no ping ${seq}` : { id }));
   // with the letter's headers it would be more than a topic takes
-  const message = { topic: fleet.topic, key: "k".repeat(1_048_400), value: "no ping 0" };
+  const key = "k".repeat(1_048_400);
+  const message = { topic: fleet.topic, partition: 0, key, value: "no ping 0" };
   await producer.send({ messages: [message], acks: -1 });
   // letters that it reads itself stay where they are
   fleet.start("--topics", `${fleet.topic},positions.dlq`);
