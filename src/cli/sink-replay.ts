@@ -14,7 +14,11 @@ import { boundsOf, resolveStart } from "./topic-offsets.ts";
 export async function replay(flags: ReplayFlags): Promise<void> {
   const options = { ...clientOptions(flags.server), clientId: "milepost-sink" };
   const consumer = new Consumer({ ...options, groupId: "none" });
-  const source = new Source(consumer, options, { say, startOver: () => "--from earliest" });
+  const source = new Source(consumer, options, {
+    say,
+    changed: () => {},
+    startOver: () => "--from earliest",
+  });
   let writer: Replay<unknown> | null = null;
   try {
     await findTopic(consumer, deadLetterTopic, flags.server);

@@ -2,7 +2,8 @@
  * Reads partitions from given offsets on, one answer ahead of who takes them: what waits is bounded
  * by two answers, and a slow database is not read for.
  */
-import { ListOffsetTimestamps, type BaseOptions, type Consumer } from "@platformatic/kafka";
+import { ListOffsetTimestamps } from "@platformatic/kafka";
+import type { BaseOptions, ClusterMetadata, Consumer } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
 import { endOf, type FetchedPartition, RawFetch } from "../uplink/raw-fetch.ts";
 import { Backoff } from "../uplink/backoff.ts";
@@ -21,6 +22,8 @@ const UNKNOWN_TOPIC_OR_PARTITION = 3;
 /** `startOver`: how a partition is written from its beginning, for an operator to do. */
 export type SourceEvents = {
   say(line: string): void;
+  /** A topic is not what it was; whose its partitions are the group has to say. */
+  changed(what: string): void;
   startOver(partition: TopicPartition): string;
 };
 
@@ -29,6 +32,8 @@ export class Source {
   readonly #fetch: RawFetch;
   readonly #events: SourceEvents;
   readonly #backoff = new Backoff();
+  /** Partitions by topic. */
+  readonly #counts = new Map<string, number>();
   /** By place; the one that was read last stands last: an answer is cut at a size. */
   #positions: Map<string, Position> | null = null;
   #ahead: Promise<Answer> | null = null;
@@ -100,6 +105,7 @@ export class Source {
   async #read(positions: Map<string, Position>): Promise<Answer> {
     const names = [...new Set([...positions.values()].map(({ topic }) => topic))];
     const metadata = await this.#consumer.metadata({ topics: names, metadataMaxAge: 5000 });
+    if (positions === this.#positions) this.#compare(positions, metadata.topics);
     const byNode = Map.groupBy(positions.values(), ({ topic, topicId, partition }) => {
       const found = metadata.topics.get(topic);
       if (found === undefined) throw new SinkFailure(`topic ${topic} is gone`);
@@ -120,6 +126,18 @@ export class Source {
     });
     await Promise.all(nodes);
     return answer;
+  }
+
+  #compare(positions: Map<string, Position>, topics: ClusterMetadata["topics"]): void {
+    const anew = [...positions.values()].find(({ topic, topicId }) => {
+      return (topics.get(topic)?.id ?? topicId) !== topicId;
+    });
+    if (anew !== undefined) this.#events.changed(`topic ${anew.topic} was made anew`);
+    for (const [topic, { partitionsCount: count }] of topics) {
+      const known = this.#counts.get(topic) ?? count;
+      this.#counts.set(topic, Math.max(count, known));
+      if (count > known) this.#events.changed(`topic ${topic} has ${count} partitions now`);
+    }
   }
 
   #fetchFrom(
@@ -159,12 +177,12 @@ export class Source {
     const { next: start } = position;
     if (start > last) throw this.beyondEnd(position, last);
     const place = placeOf(position);
-    if (start === last) throw new TryAgain(`${place}: offset ${start} is out of range`);
+    if (start >= first) throw new TryAgain(`${place}: offset ${start} is out of range`);
     this.#events.say(
       `${place}: offsets ${start} to ${first - 1} were deleted before they were read`,
     );
     const { topic, topicId, partition } = position;
-    return { topic, topicId, partition, start, end: Math.max(first, start), batches: [] };
+    return { topic, topicId, partition, start, end: first, batches: [] };
   }
 
   async offset({ topic, partition }: TopicPartition, timestamp: bigint): Promise<number> {

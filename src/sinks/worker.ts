@@ -55,6 +55,7 @@ export class Worker {
     });
     this.#source = new Source(this.#member.consumer, kafka, {
       say,
+      changed: (what) => this.#rejoin(what),
       startOver: (place) => target.startOver(place),
     });
     this.#deadLetters = new DeadLetters(kafka);
@@ -210,7 +211,11 @@ export class Worker {
   async #giveUp(lost: TopicPartition[], assignment: Assignment): Promise<void> {
     if (assignment !== this.#assignment) return;
     const places = lost.map((partition) => placeOf(partition)).join(", ");
-    this.#options.say(`${places}: taken by another worker; joining the group again`);
+    await this.#rejoin(`${places}: taken by another worker`);
+  }
+
+  async #rejoin(why: string): Promise<void> {
+    this.#options.say(`${why}; joining the group again`);
     this.#assign(null);
     await this.#member.join();
   }
