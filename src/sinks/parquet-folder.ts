@@ -21,6 +21,7 @@ import { dirname, join, resolve } from "node:path";
 import { limits } from "../model/limits.ts";
 
 const hourMs = 3_600_000;
+const nothing = { topicId: "", group: "", start: 0, end: 0, file: null };
 /** 9999-12-31: what a date of ten characters can say. */
 const timeMsMax = 253_402_300_799_999;
 
@@ -116,19 +117,22 @@ export class ParquetFolder {
   async newest(topic: string, partitions: number[]): Promise<Map<number, Newest>> {
     const folders = await this.#folders(topic);
     const found = new Map<number, Newest>();
-    const missing = new Set<number>();
+    const gone: number[] = [];
     for (const partition of partitions) {
       const known = await this.#known(topic, partition);
       const there = known !== null && (known.file === null || this.#has(topic, known.file));
       if (there) found.set(partition, known);
-      else missing.add(partition);
+      else gone.push(partition);
     }
-    await this.#search(topic, folders, missing, found);
-    for (const partition of missing) {
+    await this.#search(topic, folders, new Set(gone), found);
+    for (const partition of gone) {
       // its files were taken away, as one does with old ones: never back behind them
       const known = await this.#known(topic, partition);
-      const nothing = { topicId: "", group: "", start: 0, end: 0, file: null };
-      found.set(partition, known === null ? nothing : { ...known, file: null });
+      const there = found.get(partition) ?? nothing;
+      found.set(
+        partition,
+        known === null || known.end < there.end ? there : { ...known, file: null },
+      );
     }
     for (const [partition, newest] of found) {
       const last = await this.#follow(topic, folders, partition, newest);

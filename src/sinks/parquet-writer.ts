@@ -100,17 +100,26 @@ export class ParquetWriter {
 
   /** What `write` put into a file's footer. */
   async noteOf(file: string): Promise<FileNote> {
-    const reader = await this.#connection.runAndReadAll(
-      "SELECT decode(key), decode(value) " +
-        `FROM parquet_kv_metadata(${literal(file.replace(/[[*?]/g, "[$&]"))})`,
-    );
-    const note = Object.fromEntries(reader.getRows() as [string, string][]);
+    const note = Object.fromEntries(await this.#pairsOf(file));
     const { topicId, group } = note;
     const [start, end] = [Number(note["start"]), Number(note["end"])];
     if (topicId !== undefined && group !== undefined && end > start) {
       return { topicId, group, start, end };
     }
     throw new SinkFailure(`${file} is not what a sink has written: move it out of the way`);
+  }
+
+  async #pairsOf(file: string): Promise<[string, string][]> {
+    const sql =
+      "SELECT decode(key), decode(value) " +
+      `FROM parquet_kv_metadata(${literal(file.replace(/[[*?]/g, "[$&]"))})`;
+    try {
+      return (await this.#connection.runAndReadAll(sql)).getRows() as [string, string][];
+    } catch (error) {
+      // no Parquet at all
+      if (/^Invalid Input Error/.test((error as Error).message)) return [];
+      throw error;
+    }
   }
 
   close(): void {

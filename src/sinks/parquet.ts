@@ -70,14 +70,16 @@ export class Parquet implements Target {
     await this.#idle();
     this.#outcome.lost = [];
     // its dead letters may not be buried: it is read again
-    if (this.#batch !== null) for (const chain of this.#spools.chains.values()) this.#drop(chain);
+    if (this.#batch !== null) {
+      for (const chain of this.#spools.chains.values()) this.#spools.drop(chain);
+    }
     this.#batch = null;
     try {
       await this.#folder.prepare();
       const chains = await this.#chainsOf(partitions);
       // what was taken for one that is not ours any more is another's to write
       for (const chain of this.#spools.chains.values())
-        if (!chains.includes(chain)) this.#drop(chain);
+        if (!chains.includes(chain)) this.#spools.drop(chain);
       for (const chain of chains) this.#spools.chains.set(placeOf(chain), chain);
       return chains.map(({ topic, topicId, partition, next, safe }) => {
         return { topic, topicId, partition, next, safe };
@@ -138,6 +140,8 @@ export class Parquet implements Target {
         const held = this.#spools.chains.get(placeOf({ topic, partition }));
         if (held?.safe === end && held.topicId === topicId) chains.push(held);
         else {
+          // rows that were chosen from there on may be gone: they are chosen again
+          this.#sampler?.forget();
           const next = end === 0 ? first : end;
           const all = { safe: end, start: end, next, told: end, current: null };
           chains.push({ topic, topicId, partition, ...all });
@@ -250,7 +254,7 @@ export class Parquet implements Target {
       await this.#folder.discard(temporary);
     }
     if (!published) {
-      this.#drop(chain);
+      this.#spools.drop(chain);
       this.#outcome.lost.push(chain);
       return;
     }
@@ -272,11 +276,6 @@ export class Parquet implements Target {
       chain.told = next;
     }
     return outcome;
-  }
-
-  #drop(chain: Chain): void {
-    // rows that were chosen are gone with it
-    if (this.#spools.drop(chain)) this.#sampler?.forget();
   }
 }
 

@@ -112,8 +112,7 @@ export class Spools {
     }
   }
 
-  /** Whether rows were lost with it. */
-  drop(chain: Chain): boolean {
+  drop(chain: Chain): void {
     this.chains.delete(placeOf(chain));
     const own = this.sealed.filter((spool) => spool.chain === chain);
     if (chain.current !== null) own.push(chain.current);
@@ -122,6 +121,5 @@ export class Spools {
       const i = this.sealed.indexOf(spool);
       if (i >= 0) this.sealed.splice(i, 1);
     }
-    return own.length > 0;
   }
 }

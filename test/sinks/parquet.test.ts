@@ -283,6 +283,20 @@ test("--every: a driver's first row of an interval", async () => {
   expect(await open(target())).toBe(60);
 });
 
+test("--every: rows that were chosen of a partition that was lost are chosen again", async () => {
+  const [sink, other] = [target({ everyMs: 10_000 }), target()];
+  await open(sink);
+  await open(other);
+  await sink.write([sliceOf(0, 0, pings(0, 10))], noLetters);
+  await writeAll(other, sliceOf(0, 0, pings(0, 10)));
+  expect((await sink.publish(true)).lost).toHaveLength(1);
+  const late = sliceOf(0, 10, [{ ...pingOf(10), id: "late" }]);
+  await sink.write([late], noLetters);
+  expect(await open(sink)).toBe(10);
+  await writeAll(sink, late);
+  expect(await offsets()).toContain(10);
+});
+
 test("another topic of the name, another group, and foreign files are refused", async () => {
   const sink = target();
   await open(sink);
@@ -300,6 +314,10 @@ test("another topic of the name, another group, and foreign files are refused", 
   await expect(target().open([{ ...taken(0), topic: "fremd" }])).rejects.toThrow(
     "is not what a sink has written",
   );
+  writeFileSync(join(foreign, "fremd-0-00000000000000000000.parquet"), "no Parquet at all");
+  await expect(target().open([{ ...taken(0), topic: "fremd" }])).rejects.toThrow(
+    "is not what a sink has written",
+  );
   writeFileSync(join(dir, "file"), "");
   await expect(open(target({ dir: join(dir, "file") }))).rejects.toThrow("name another --dir");
 });
@@ -314,6 +332,12 @@ test("files that are taken away: old ones for good, the newest is written again"
   expect(await open(target())).toBe(20);
   rmSync(hours, { recursive: true });
   expect(await open(target()), "as one does with old ones").toBe(20);
+  const young = target();
+  await open(young);
+  await writeAll(young, sliceOf(0, 20, pings(20, 30), receivedMs + 9 * hourMs));
+  await writeAll(young, sliceOf(0, 30, pings(30, 40), receivedMs));
+  rmSync(join(hours, "hour=08"), { recursive: true });
+  expect(await open(target()), "the newest was in an old folder").toBe(40);
   renameSync(join(dir, "topic=positions"), join(dir, "away"));
   expect(await open(target()), "the way to begin anew").toBe(0);
 });
