@@ -117,7 +117,7 @@ export class ParquetWriter {
       return (await this.#connection.runAndReadAll(sql)).getRows() as [string, string][];
     } catch (error) {
       // no Parquet at all
-      if (/^Invalid Input Error/.test((error as Error).message)) return [];
+      if ((error as Error).message.startsWith("Invalid Input Error")) return [];
       throw error;
     }
   }
