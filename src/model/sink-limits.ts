@@ -19,6 +19,8 @@ export const sinkLimits = {
   sinkRetryMsMax: 10_000,
   /** From SIGTERM until a transaction that hangs is given up. */
   sinkDrainMsMax: 20_000,
+  /** A database whose machine is gone is noticed so long after its last answer, and 10 s. */
+  sinkKeepAliveMs: 30_000,
   /** A transaction whose worker stands still is ended by the server, and its locks with it. */
   sinkIdleInTransactionMs: 10_000,
   /** A dead letter's value beyond this is cut: its topic takes a megabyte with everything. */

@@ -112,6 +112,7 @@ class MysqlSession implements Session<Buffer> {
       ...(password === undefined ? {} : { password }),
       charset: "utf8mb4",
       connectTimeout: connectMs,
+      keepAliveInitialDelay: limits.sinkKeepAliveMs,
       // a row that an UPDATE leaves as it is does not count
       flags: ["-FOUND_ROWS"],
     });

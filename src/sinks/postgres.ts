@@ -94,6 +94,7 @@ class PostgresSession implements Session<Buffer> {
       application_name: `milepost ${options.sink}`.slice(0, 63),
       connectionTimeoutMillis: connectMs,
       keepAlive: true,
+      keepAliveInitialDelayMillis: limits.sinkKeepAliveMs,
     });
     // one that breaks while idle: whoever uses it next hears of it
     client.on("error", () => {});
