@@ -120,7 +120,8 @@ class MysqlSession implements Session<Buffer> {
     connection.on("error", () => {});
     try {
       await connection.query(
-        `SET autocommit = 1, sql_mode = '${sqlMode}', time_zone = '+00:00', innodb_lock_wait_timeout = 10`,
+        `SET autocommit = 1, sql_mode = '${sqlMode}', time_zone = '+00:00', ` +
+          "innodb_lock_wait_timeout = 10",
       );
       const [[server]] = await connection.query<Server[]>(
         "SELECT @@local_infile AS loads, @@wait_timeout AS idle, @@max_allowed_packet AS packet",
