@@ -51,7 +51,7 @@ export interface Intake {
   event(bytes: Uint8Array, source: Source, done: Done): void;
   /** A body that cannot be a ping at all goes to `rejects`. */
   reject(bytes: Uint8Array, source: Source, reason: ErrorCode, done: Done): void;
-  /** disk_full, draining: new work is answered with it at once. */
+  /** disk_full, uplink, draining: new work is answered with it at once. */
   readonly refusing: ErrorCode | null;
   /** The log is behind: HTTP bodies and MQTT sockets are not read. */
   readonly paused: boolean;

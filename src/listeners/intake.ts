@@ -41,7 +41,7 @@ export class WorkerIntake implements Intake {
   readonly #placesKnown: boolean;
   #routes: Routes = NO_ROUTES;
   /** Set from outside: what new work is refused with. */
-  diskFull = false;
+  unwritable: "disk_full" | "uplink" | null = null;
   draining = false;
 
   /** `placesKnown`: false where readers look elsewhere, in a cluster that is told later. */
@@ -57,7 +57,7 @@ export class WorkerIntake implements Intake {
 
   get refusing(): ErrorCode | null {
     if (this.draining) return "draining";
-    if (this.diskFull) return "disk_full";
+    if (this.unwritable !== null) return this.unwritable;
     // an operator has deleted the topic, perhaps to make it anew
     if (!takesPings(this.#routes)) return "timeout";
     if (this.#producer.stuck) return "timeout";

@@ -132,6 +132,9 @@ export type LogMetrics = {
   thread: MetricSnapshot[];
 };
 
+/** Why the log is not writable where acknowledgements wait for a cluster that is away. */
+export const clusterIsAway = "the uplink is away";
+
 export type ToLog = { id: number; op: LogOp; args: unknown[] };
 export type FromLog =
   | { id: number; result: unknown }

@@ -10,17 +10,18 @@ import { type Histogram, Registry } from "../metrics/registry.ts";
 import { limits } from "../model/limits.ts";
 import { MilepostError } from "../model/errors.ts";
 import { NewsListener } from "./commit-news.ts";
-import type {
-  Appended,
-  CommitNews,
-  FromLog,
-  FromLogThread,
-  LogMetrics,
-  LogOp,
-  LogRequests,
-  LogThreadOptions,
-  ToLog,
-  ToLogThread,
+import {
+  clusterIsAway,
+  type Appended,
+  type CommitNews,
+  type FromLog,
+  type FromLogThread,
+  type LogMetrics,
+  type LogOp,
+  type LogRequests,
+  type LogThreadOptions,
+  type ToLog,
+  type ToLogThread,
 } from "./protocol.ts";
 import { MirrorWaits, type MirroredTo } from "./mirror-waits.ts";
 import { changing, lasting, requests, unpack } from "./requests.ts";
@@ -222,7 +223,7 @@ export class LogThread {
 
   #tellWritable(): void {
     let why = this.#store.unwritable;
-    if (why === "" && this.#waits !== null && this.#isAway) why = "the uplink is away";
+    if (why === "" && this.#waits !== null && this.#isAway) why = clusterIsAway;
     if (why === this.#unwritable) return;
     this.#unwritable = why;
     for (const { port } of this.#clients) {

@@ -11,7 +11,7 @@ import type { OffsetMove, Reset } from "../groups/reset.ts";
 import type { Broker } from "../listeners/broker/broker.ts";
 import { routesOf, takesPings } from "../listeners/routes.ts";
 import type { LogPort } from "../log/client.ts";
-import type { LogMetrics } from "../log/protocol.ts";
+import { clusterIsAway, type LogMetrics } from "../log/protocol.ts";
 import type { TopicInfo } from "../log/types.ts";
 import { toPrometheus } from "../metrics/prometheus.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -135,7 +135,9 @@ export class NodeBackend implements AdminBackend {
     return moves;
   }
 
-  command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {
+  async command(driver: string, bytes: Uint8Array): Promise<{ partition: number; offset: number }> {
+    // it would be delivered some time, after its sender was told that it is not
+    if (this.#log.unwritable === clusterIsAway) throw new MilepostError("uplink");
     return this.#o.broker.command(driver, bytes);
   }
 

@@ -19,6 +19,7 @@ import { listenMqtt } from "../listeners/mqtt/server.ts";
 import { openMqttOver } from "../listeners/mqtt/over-websocket.ts";
 import { routesOf } from "../listeners/routes.ts";
 import { LogPort } from "../log/client.ts";
+import { clusterIsAway } from "../log/protocol.ts";
 import { LogProducer } from "../log/producer.ts";
 import { watchThread } from "../metrics/process.ts";
 import { Registry, type MetricSnapshot } from "../metrics/registry.ts";
@@ -81,7 +82,8 @@ log.onTopics(() => {
   intake.routes = routesOf(log.topics());
 });
 log.onWritable(() => {
-  intake.diskFull = !log.writable;
+  const why = log.unwritable === clusterIsAway ? "uplink" : "disk_full";
+  intake.unwritable = log.writable ? null : why;
 });
 const clock = setInterval(() => {
   lane.tick();

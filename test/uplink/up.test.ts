@@ -78,7 +78,12 @@ describe("mirrored", () => {
     const before = driver.acked.size;
     const url = `http://127.0.0.1:${gateway.ports.device}/v1/ingest?driver=h`;
     const body = JSON.stringify({ ts: Date.now(), lat: 1, lon: 2 });
-    expect((await fetch(url, { method: "POST", body })).status).toBe(503);
+    const command = `http://127.0.0.1:${gateway.ports.admin}/v1/drivers/h/cmd`;
+    for (const to of [url, command]) {
+      const answer = await fetch(to, { method: "POST", body });
+      expect(answer.status).toBe(503);
+      expect(await answer.json()).toMatchObject({ error: { code: "uplink" } });
+    }
     expect(driver.acked.size).toBe(before);
     // what waits for the cluster does not hold up a stop, and is there after the next start
     expect(await gateway.end("SIGTERM")).toBe(0);

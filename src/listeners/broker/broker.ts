@@ -8,6 +8,7 @@ import type { Duplex } from "node:stream";
 import type { MessagePort } from "node:worker_threads";
 import type { Aedes } from "aedes";
 import { isDriverId } from "../../codec/rewrite.ts";
+import { atMost } from "../../lib/at-most.ts";
 import type { Registry } from "../../metrics/registry.ts";
 import type { LogClient } from "../../log/types.ts";
 import { MilepostError } from "../../model/errors.ts";
@@ -171,8 +172,10 @@ export class Broker {
     if (!isDriverId(driver)) throw new MilepostError("bad_id");
     if (bytes.length > limits.commandBytesMax) throw new MilepostError("too_large");
     const key = Buffer.from(driver);
-    const [place] = await this.#options.log.append(COMMANDS, [{ key, value: bytes }]);
-    return place;
+    const appended = this.#options.log.append(COMMANDS, [{ key, value: bytes }]);
+    const places = await atMost(limits.ackMsMax, appended);
+    if (places === undefined) throw new MilepostError("timeout");
+    return places[0];
   }
 
   #measure(): void {
