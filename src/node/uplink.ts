@@ -51,6 +51,7 @@ try {
     target,
     file,
     standings: begun.standings,
+    home: begun.home,
     report,
     changed: (trouble) => tell({ trouble }),
   });

@@ -7,8 +7,8 @@ import type { Producer } from "./stamped.ts";
 import type { Target } from "./target.ts";
 
 export type AskerEvents = {
-  /** Null: the producer is not known there. */
-  told(lane: Lane, lastSequence: number | null): void;
+  /** Of this producer; null: it is not known there. */
+  told(lane: Lane, lastSequence: number | null, producer: Producer): void;
   /** A broker's word is in: what changed by it is to be kept. */
   heard(): Promise<void>;
   /** It leads them no longer, or it did not answer. */
@@ -52,7 +52,7 @@ export class Asker {
       }
       for (const lane of lanes) {
         const sequence = told.get(`${lane.topic}/${lane.partition}`);
-        if (sequence !== undefined) this.#events.told(lane, sequence);
+        if (sequence !== undefined) this.#events.told(lane, sequence, producer);
         else lane.retryAt = again();
       }
       await this.#events.heard();

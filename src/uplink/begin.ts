@@ -12,7 +12,7 @@ import type { Standings, StandingsFile } from "./standings-file.ts";
 import type { Target, TargetView } from "./target.ts";
 import { createLocal, createMissing, growLocal, mirroredTopics } from "./topics.ts";
 
-export type Begun = { standings: Standings; view: TargetView | null };
+export type Begun = { standings: Standings; home: number; view: TargetView | null };
 
 /**
  * Resolves with the topics made on both sides and the standings on disk. Throws `uplink` when the
@@ -47,7 +47,9 @@ export async function begin(
     view = null;
     report(`uplink: the cluster does not answer: ${reason}; pings are kept here until it does`);
   }
-  const standings: Standings = { producer, topics: {} };
+  const home = await file.home();
+  // the producer of a copy is not its own
+  const standings: Standings = { producer, home: kept?.home ?? home, topics: {} };
   for (const topic of mirroredTopics(log.topics())) {
     const before = kept?.topics[topic.name];
     const there = view?.topics.get(topic.name)?.id ?? before?.there ?? "";
@@ -56,7 +58,7 @@ export async function begin(
     standings.topics[topic.name] = { there, here: topic.id, partitions };
   }
   if (!(await file.write(standings))) throw new MilepostError("disk_full", "uplink.json");
-  return { standings, view };
+  return { standings, home, view };
 }
 
 async function standingsOf(log: LogPort, topic: TopicInfo, kept: Standing[]): Promise<Standing[]> {

@@ -3,7 +3,7 @@
  * partition stands there. A small file, written aside and renamed: one line with the CRC of the
  * next, and JSON.
  */
-import { open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crcOf } from "../batch/header.ts";
 import { isDiskFull } from "../log/environment.ts";
@@ -18,6 +18,8 @@ export type TopicStandings = {
 };
 export type Standings = {
   producer: { id: number; epoch: number };
+  /** Whose producer that is: see `StandingsFile.home`. */
+  home: number;
   topics: Record<string, TopicStandings>;
 };
 
@@ -28,6 +30,11 @@ export class StandingsFile {
 
   constructor(dataDir: string) {
     this.#path = join(dataDir, "uplink.json");
+  }
+
+  /** A copy of the directory has another one: the inode of a file that is never replaced. */
+  async home(): Promise<number> {
+    return (await stat(join(dirname(this.#path), "meta.mdb"))).ino;
   }
 
   /** Null: there was none yet. Throws `damaged`. */

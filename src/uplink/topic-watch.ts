@@ -1,7 +1,9 @@
 /** Who leads what in the cluster, looked at now and then and whenever something is amiss. */
+import type { Broker } from "@platformatic/kafka";
 import type { LogPort } from "../log/client.ts";
 import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
+import type { Lane } from "./lane.ts";
 import type { Standings } from "./standings-file.ts";
 import type { Target, TargetView } from "./target.ts";
 import { createMissing, growLocal, mirroredTopics } from "./topics.ts";
@@ -42,6 +44,18 @@ export class TopicWatch {
   stop(): void {
     this.#isStopped = true;
     clearTimeout(this.#timer);
+  }
+
+  /** Which broker has which lanes; those without a leader wait. */
+  led(all: readonly Lane[]): { node: number; broker: Broker; lanes: Lane[] }[] {
+    const { brokers, topics } = this.view;
+    const byNode = Map.groupBy(all, ({ topic, partition }) => {
+      return topics.get(topic)?.leaders[partition] ?? -1;
+    });
+    return [...byNode].flatMap(([node, lanes]) => {
+      const broker = brokers.get(node);
+      return broker === undefined ? [] : [{ node, broker, lanes }];
+    });
   }
 
   soon(): void {

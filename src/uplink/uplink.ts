@@ -6,7 +6,6 @@
  *     committed ─▶ lanes read ahead ─▶ stamped, sent ─▶ answered ─▶ the log is told: mirrored to
  */
 import { setImmediate as pause } from "node:timers/promises";
-import type { Broker } from "@platformatic/kafka";
 import type { LogPort } from "../log/client.ts";
 import type { MirroredTo } from "../log/mirror-waits.ts";
 import type { LogReader } from "../log/reader.ts";
@@ -32,6 +31,8 @@ export type UplinkOptions = {
   file: StandingsFile;
   /** As it was read, or begun. */
   standings: Standings;
+  /** Of this data directory. */
+  home: number;
   report: (line: string) => void;
   /** Told of each change of `trouble`. */
   changed: (trouble: string) => void;
@@ -76,7 +77,9 @@ export class Uplink {
       report,
     });
     this.#asker = new Asker(target, {
-      told: (lane, lastSequence) => this.#told(lane, lastSequence),
+      told: (lane, lastSequence, producer) => {
+        if (producer === this.#producer) this.#told(lane, lastSequence);
+      },
       heard: () => {
         this.#trouble.heard();
         const changed = [...this.#changed];
@@ -102,10 +105,11 @@ export class Uplink {
 
   /** `view`: what was found at the start; null: the cluster is away. */
   async start(view: TargetView | null): Promise<void> {
-    const { log } = this.#o;
+    const { log, standings, home } = this.#o;
     if (view !== null) this.#trouble.heard();
     this.#topics.start(view);
     await this.#addLanes();
+    if (standings.home !== home) void this.#renew("this directory is a copy of another");
     log.onTopics(() => void this.#addLanes());
     this.#tick();
     this.#timers.push(setInterval(() => this.#tick(), limits.uplinkTickMs));
@@ -176,8 +180,11 @@ export class Uplink {
     try {
       while (this.#hasNews && !this.#isStopped) {
         this.#hasNews = false;
-        if (!this.#isRenewing) this.#asker.ask(this.#led(), this.#producer, performance.now());
-        if (await this.#reader.fill(this.#lanes, performance.now())) this.#hasNews = true;
+        const led = this.#topics.led(this.#lanes);
+        if (!this.#isRenewing) this.#asker.ask(led, this.#producer, performance.now());
+        // one that cannot leave holds no room that others could use
+        const readable = led.flatMap(({ lanes }) => lanes);
+        if (await this.#reader.fill(readable, performance.now())) this.#hasNews = true;
         this.#send();
         await pause();
       }
@@ -192,25 +199,13 @@ export class Uplink {
   #send(): void {
     if (this.#isRenewing || this.#isStopped) return;
     const now = performance.now();
-    for (const { node, broker, lanes } of this.#led()) {
+    for (const { node, broker, lanes } of this.#topics.led(this.#lanes)) {
       this.sender.send(node, broker, lanes, this.#producer, now);
     }
   }
 
   get #producer(): Producer {
     return this.#o.standings.producer;
-  }
-
-  /** Which broker has which lanes; those without a leader wait. */
-  #led(): { node: number; broker: Broker; lanes: Lane[] }[] {
-    const { brokers, topics } = this.#topics.view;
-    const byNode = Map.groupBy(this.#lanes, ({ topic, partition }) => {
-      return topics.get(topic)?.leaders[partition] ?? -1;
-    });
-    return [...byNode].flatMap(([node, lanes]) => {
-      const broker = brokers.get(node);
-      return broker === undefined ? [] : [{ node, broker, lanes }];
-    });
   }
 
   #answered(lane: Lane, base: number, answer: Answer, time: number): void {
@@ -237,7 +232,7 @@ export class Uplink {
     lane.reread();
     lane.retryAt = performance.now() + limits.clusterRetryMsMin;
     if (verdict === "again") this.#topics.soon();
-    if (verdict === "fenced") void this.#renew();
+    if (verdict === "fenced") void this.#renew("its own was taken");
     if (verdict === "refused") {
       lane.retryAt = performance.now() + limits.uplinkRefusedMs;
       const { topic, partition, forwarding } = lane;
@@ -280,7 +275,7 @@ export class Uplink {
   }
 
   /** Somebody else has this producer's id: another one, once nothing is on its way. */
-  async #renew(): Promise<void> {
+  async #renew(why: string): Promise<void> {
     if (this.#isRenewing) return;
     this.#isRenewing = true;
     while (!this.#isStopped) {
@@ -291,9 +286,10 @@ export class Uplink {
           forwarding.renew();
           forwarding.unsure();
         }
-        this.#o.standings.producer = producer;
+        const { standings, home, report } = this.#o;
+        Object.assign(standings, { producer, home });
         await this.#saved();
-        this.#o.report("uplink: goes on under a new producer id, as its own was taken");
+        report(`uplink: goes on under a new producer id: ${why}`);
         break;
       } catch (error) {
         this.#silent(error);

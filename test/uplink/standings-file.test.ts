@@ -12,7 +12,7 @@ afterAll(() => (isThere ? disk.unmount() : undefined));
 const standings = (id: number, topics = 1): Standings => {
   const row = { there: "t".repeat(1000), here: "h", partitions: [] };
   const all = Array.from({ length: topics }, (_, n) => [`topic-${n}`, row]);
-  return { producer: { id, epoch: 0 }, topics: Object.fromEntries(all) };
+  return { producer: { id, epoch: 0 }, home: 1, topics: Object.fromEntries(all) };
 };
 
 describe.skipIf(!isThere)(`where an uplink stands${why}`, () => {
