@@ -40,7 +40,7 @@ const table = {
   invalid_group: { text: "not a valid group id", retriable: false, kafka: 24 },
   // the cluster behind the uplink
   in_cluster: {
-    text: "lives in the cluster behind the uplink: use Kafka's own tools there",
+    text: "the cluster behind the uplink has it, use Kafka's own tools there",
     retriable: false,
     kafka: 42,
   },

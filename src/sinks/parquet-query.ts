@@ -17,17 +17,20 @@ export type QueryResult = {
 export class ParquetQuery {
   readonly #instance: DuckDBInstance;
   readonly #connection: DuckDBConnection;
+  readonly #topics: string[];
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, topics: string[]) {
     this.#instance = instance;
     this.#connection = connection;
+    this.#topics = topics;
   }
 
   static async open(dir: string): Promise<ParquetQuery> {
     const instance = await openDuckDB(limits.queryMemoryBytesMax, availableParallelism());
     const connection = await instance.connect();
     await connection.run("SET TimeZone = 'UTC'");
-    for (const topic of topicsIn(dir)) {
+    const topics = topicsIn(dir);
+    for (const topic of topics) {
       // a folder's name may have what a pattern has
       const top = join(resolve(dir), `${topicPrefix}${topic}`).replace(/[[*?]/g, "[$&]");
       const files = literal(`${top}/date=*/hour=*/*.parquet`);
@@ -37,7 +40,7 @@ export class ParquetQuery {
           "hive_types = {'date': DATE, 'hour': INTEGER, 'topic': VARCHAR})",
       );
     }
-    return new ParquetQuery(instance, connection);
+    return new ParquetQuery(instance, connection, topics);
   }
 
   async run(sql: string): Promise<QueryResult> {
@@ -45,7 +48,10 @@ export class ParquetQuery {
     try {
       result = await this.#connection.stream(sql);
     } catch (error) {
-      throw failure(error);
+      // what DuckDB means by itself is of its own catalogue
+      const missing = /(Table with name .* does not exist!)(\nDid you mean .*)?/;
+      const there = `$1\nThe folder has: ${this.#topics.join(", ")}`;
+      throw new SinkFailure(failure(error).message.replace(missing, there));
     }
     const types = result.columnTypes();
     const columns = result.columnNames().map((name, i) => ({ name, type: String(types[i]) }));

@@ -228,6 +228,7 @@ test("query: tables, JSON and CSV; what is wrong is said", async () => {
   expect((await fleet.query("SELECT 1 WHERE false")).stdout).toBe("1\n");
   for (const [wrong, says] of [
     ["SELEC 1", /^milepost: Parser Error: syntax error at or near "SELEC"/],
+    ["FROM rejects", /^milepost: Catalog Error: .*rejects does .*\nThe folder has: fleet\d+\n\n/],
     ["SELECT nope FROM positions", /^milepost: Binder Error: .*"nope" not found/],
     ["SELECT error('late') FROM positions", /^milepost: Invalid Input Error: late/],
   ] as const) {

@@ -171,7 +171,7 @@ describe("flushed", () => {
     for (const args of refused) {
       const { code, stderr } = await milepost([...args, ...server]);
       expect([args, code]).toEqual([args, 1]);
-      expect(stderr).toContain("lives in the cluster behind the uplink");
+      expect(stderr).toContain("the cluster behind the uplink has it");
     }
   });
 });
