@@ -3,9 +3,9 @@ import { deadLetterTopic } from "../sinks/dead-letters.ts";
 import { Replay } from "../sinks/replay.ts";
 import { type Position, Source } from "../sinks/source.ts";
 import { placeOf } from "../sinks/target.ts";
+import { databaseOf } from "./database-of.ts";
 import { CommandFailure } from "./failure.ts";
 import { asFailure, clientOptions, findTopic } from "./kafka-client.ts";
-import { databaseOf } from "./sink-database.ts";
 import type { ReplayFlags } from "./sink.ts";
 import { count, table } from "./terminal.ts";
 import { boundsOf, resolveStart } from "./topic-offsets.ts";
@@ -22,7 +22,7 @@ export async function replay(flags: ReplayFlags): Promise<void> {
   let writer: Replay<unknown> | null = null;
   try {
     await findTopic(consumer, deadLetterTopic, flags.server);
-    writer = await Replay.begin(await databaseOf(flags.url));
+    writer = await Replay.begin(await databaseOf(flags.url, say));
     const { positions, ends } = await range(consumer, flags);
     source.assign(positions);
     while ([...ends].some(([place, end]) => nextOf(positions, place) < end)) {

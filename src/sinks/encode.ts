@@ -1,7 +1,6 @@
 /** A batch of the log's records as chunks of rows, without those that are no rows. */
-import { baseOffset } from "../batch/header.ts";
+import { baseOffset, isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
-import { hasRecords } from "../uplink/raw-fetch.ts";
 import type { RowEncoder } from "./database.ts";
 import { type DeadLetter, placeOf, SinkFailure, type Slice } from "./target.ts";
 
@@ -51,7 +50,7 @@ export class BatchCursor {
 
   #begin(slice: Slice): void {
     const bytes = slice.batches[this.#next++];
-    if (!hasRecords(bytes)) return;
+    if (isControl(bytes)) return;
     try {
       this.record.open(bytes);
       this.#open = true;

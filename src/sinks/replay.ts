@@ -2,8 +2,8 @@
  * Dead letters, written straight into the table: each once, by a row per place in the dead-letter
  * topic and per record. What the table still does not take stays where it is.
  */
+import { isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
-import { hasRecords } from "../uplink/raw-fetch.ts";
 import type { Database, Letter, Session } from "./database.ts";
 import { PingRow } from "./ping-row.ts";
 import type { Slice } from "./target.ts";
@@ -44,7 +44,7 @@ export class Replay<Chunk> {
   /** All letters of the slice; what was written before is passed over. */
   async write(slice: Slice): Promise<void> {
     for (const bytes of slice.batches) {
-      if (!hasRecords(bytes)) continue;
+      if (isControl(bytes)) continue;
       const letters = this.#letters(slice, bytes);
       try {
         await this.#write(letters);

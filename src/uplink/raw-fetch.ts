@@ -10,7 +10,7 @@ import {
   type Broker,
   type Reader,
 } from "@platformatic/kafka";
-import { batchBytes, isControl, lastOffsetDelta, baseOffset } from "../batch/header.ts";
+import { batchBytes, lastOffsetDelta, baseOffset } from "../batch/header.ts";
 import { HEADER_BYTES } from "../batch/layout.ts";
 
 export type FetchedPartition = {
@@ -125,5 +125,3 @@ function batchesIn(bytes: Uint8Array): Uint8Array[] {
 export function endOf(batch: Uint8Array): number {
   return baseOffset(batch) + lastOffsetDelta(batch) + 1;
 }
-
-export const hasRecords = (batch: Uint8Array): boolean => !isControl(batch);

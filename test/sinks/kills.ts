@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 
 const program = new URL("./kill-child.ts", import.meta.url).pathname;
 const partitions = 3;
-const rows = 200_000;
+const rows = 5_000_000;
 const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
@@ -56,7 +56,9 @@ export async function killWorkers(
       await workers[i].said(seed % 2 === 0 ? "open" : "wrote");
       await new Promise((resolve) => setTimeout(resolve, (seed * 7919) % 300));
       workers[i].child.kill("SIGKILL");
-      if ((await workers[i].ended) === null) killed++;
+      const code = await workers[i].ended;
+      if (code !== null) throw new Error(`a worker ended by itself, with ${code}`);
+      killed++;
       workers[i] = start(url, seed, most);
     }
     if (killed % 10 === 0) await check();
