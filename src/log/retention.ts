@@ -27,10 +27,14 @@ export function isFull(topic: Topic, bytes: number, nowMs: number): boolean {
   );
 }
 
-/** An open slice that is too old, or expired as a whole, has to be rolled first. */
-export function mustRoll(topic: Topic, nowMs: number): boolean {
-  const { row } = topic.open;
+/**
+ * An open slice that is too old, or expired as a whole, has to be rolled first; so does one that
+ * the cluster behind the uplink has, when nothing is written for lack of room.
+ */
+export function mustRoll(topic: Topic, nowMs: number, isWritable: boolean): boolean {
+  const { row, bytes } = topic.open;
   if (row.batches === 0) return false;
+  if (!isWritable && bytes >= SLICE_BYTES_MIN && isMirrored(topic, row.ends)) return true;
   return nowMs - row.firstAppendMs > sliceMs(topic) || expired(topic, row.newestAppendMs, nowMs);
 }
 
@@ -55,15 +59,18 @@ export function removable(topic: Topic, nowMs: number): number {
 }
 
 /** What the cluster behind the uplink has goes, whatever its age; nothing else does. */
-function mirroredSlices({ slices, mirrored }: Topic): number {
+function mirroredSlices(topic: Topic): number {
+  const { slices } = topic;
   let count = 0;
   while (count < Math.min(slices.length - 1, SLICES_PER_STEP)) {
-    const { ends } = slices[count].row;
-    if (!ends.every((end, p) => end <= (mirrored?.[p] ?? 0))) break;
+    if (!isMirrored(topic, slices[count].row.ends)) break;
     count++;
   }
   return count;
 }
+
+const isMirrored = ({ mirrored }: Topic, ends: number[]): boolean =>
+  mirrored !== null && ends.every((end, p) => end <= (mirrored[p] ?? 0));
 
 /** Says which topic has more waiting for the cluster than it may keep; empty: none has. */
 export function fullBuffer(topics: Topic[]): string {

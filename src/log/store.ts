@@ -310,7 +310,7 @@ export class LogStore {
     const topics = [...this.#topics.values()];
     for (let n = 0; n < topics.length && performance.now() < until; n++) {
       try {
-        topics[this.#turn++ % topics.length].tick(now);
+        topics[this.#turn++ % topics.length].tick(now, this.writable);
       } catch (error) {
         // no room for a table or a new slice: later
         if (!isDiskFull(error)) throw error;

@@ -235,12 +235,12 @@ export class Topic {
   }
 
   /** Housekeeping in bounded steps. What frees room comes first: the rest may fail for lack. */
-  tick(now: number): void {
+  tick(now: number, isWritable: boolean): void {
     // a rewrite in progress reads the slices that retention would remove
     const count = this.#compaction === null ? removable(this, now) : 0;
     if (count > 0) this.#removeOldest(count);
     this.#sealStep();
-    if (mustRoll(this, now)) this.roll(now);
+    if (mustRoll(this, now, isWritable)) this.roll(now);
     this.#compactStep(now);
   }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, unlinkSync } from "node:fs";
+import { existsSync, rmSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readHeaders } from "../../src/log/recovery.ts";
@@ -50,6 +50,29 @@ describe.skipIf("missing" in disk)(title, () => {
     expect(accepted.map((b) => b.baseOffset)).toEqual([commits, commits]);
     store.deleteTopic("t");
     store.close();
+  });
+
+  test("a buffer that filled the disk makes room as soon as the cluster has it", async () => {
+    const dir = join(disk.dir, "buffer");
+    const store = LogStore.open({ dir, diskMin: null, now: 0, log: () => {}, uplink: true });
+    store.createTopic("t", 2, {});
+    let now = 1000;
+    execFileSync("fallocate", ["-l", "34M", ballast]);
+    while (store.writable && now < 1_000_000) store.append(pair(), (now += 300));
+    expect(store.writable).toBe(false);
+    for (let n = 0; n < 10; n++) store.tick((now += 300));
+    expect([store.writable, store.describe("t")[0].start]).toEqual([false, 0]);
+    const { mirrored } = store.topic("t");
+    for (const { partition, end } of store.describe("t")) (mirrored ?? [])[partition] = end;
+    // files go when no reader holds them any more
+    const isWritable = () => {
+      store.tick((now += 300));
+      return store.writable;
+    };
+    await expect.poll(isWritable).toBe(true);
+    unlinkSync(ballast);
+    store.close();
+    rmSync(dir, { recursive: true });
   });
 
   test("no room at the commit: refused as a whole, nothing half done, then it goes on", () => {
