@@ -32,7 +32,8 @@ export function unreachable(server: string, error: unknown): CommandFailure {
   const { host, port } = parseServer(server, defaultKafkaServer);
   return new CommandFailure(
     `no gateway answers at ${host}:${port} (${reasonOf(error)}); ` +
-      "start one with `milepost serve`, or name its Kafka port with --server HOST:PORT",
+      "start one with `milepost serve`, or name its Kafka port with --server HOST:PORT " +
+      "(behind --uplink the cluster's)",
   );
 }
 
