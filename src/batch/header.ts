@@ -51,6 +51,8 @@ export const batchBytes = (b: Uint8Array, at = 0): number =>
 export const leaderEpoch = (b: Uint8Array, at = 0): number => i32(b, at + LEADER_EPOCH);
 export const attributes = (b: Uint8Array, at = 0): number => i16(b, at + ATTRIBUTES);
 export const lastOffsetDelta = (b: Uint8Array, at = 0): number => i32(b, at + LAST_OFFSET_DELTA);
+/** Behind the batch's last record. */
+export const endOffset = (b: Uint8Array): number => baseOffset(b) + lastOffsetDelta(b) + 1;
 export const baseTimestamp = (b: Uint8Array, at = 0): number => i64(b, at + BASE_TIMESTAMP);
 export const maxTimestamp = (b: Uint8Array, at = 0): number => i64(b, at + MAX_TIMESTAMP);
 export const producerId = (b: Uint8Array, at = 0): number => i64(b, at + PRODUCER_ID);

@@ -2,13 +2,13 @@
  * Topic `positions` of the cluster behind an uplink, for one driver. Nobody there knows which
  * batches hold which keys, so all of a partition is read between two offsets.
  */
+import { endOffset } from "../batch/header.ts";
 import { atMost } from "../lib/at-most.ts";
 import type { KeyedBatches } from "../log/keyed-reader.ts";
 import { MilepostError } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import { type ClusterClient, EARLIEST, LATEST } from "../uplink/cluster-client.ts";
 import { reasonOf } from "../uplink/kafka-errors.ts";
-import { endOf } from "../uplink/raw-fetch.ts";
 import type { Bounds, Positions } from "./positions.ts";
 import { TOPIC } from "./tracker.ts";
 
@@ -36,7 +36,7 @@ export class ClusterPositions implements Positions {
     if (errorCode !== 0) throw new MilepostError("uplink", `error ${errorCode}`);
     const last = batches.at(-1);
     // nothing there: that was all, compaction and transactions aside
-    const next = last === undefined ? Math.min(to, highWatermark) : endOf(last);
+    const next = last === undefined ? Math.min(to, highWatermark) : endOffset(last);
     return { batches, next, highWatermark, start: from };
   }
 

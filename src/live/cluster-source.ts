@@ -5,6 +5,7 @@
  * A first start does not read a day of a fleet: topic `latest` tells where everybody was, and what
  * it may not have yet is in the last minutes of the stream.
  */
+import { endOffset } from "../batch/header.ts";
 import { setImmediate as pause } from "node:timers/promises";
 import { limits } from "../model/limits.ts";
 import {
@@ -13,7 +14,6 @@ import {
   EARLIEST,
   LATEST,
 } from "../uplink/cluster-client.ts";
-import { endOf } from "../uplink/raw-fetch.ts";
 import { type News, TopicFollower } from "../uplink/topic-follower.ts";
 import { LATEST_TOPIC } from "./latest.ts";
 import type { PingSource } from "./ping-source.ts";
@@ -132,7 +132,7 @@ export class ClusterSource implements PingSource {
         // compaction may have left nothing at the end
         if (batches.length === 0) break;
         for (const batch of batches) newest = Math.max(newest, this.#tracker.remember(batch));
-        next = endOf(batches[batches.length - 1]);
+        next = endOffset(batches[batches.length - 1]);
         this.#tracker.flush();
         await pause();
       }

@@ -5,7 +5,7 @@
  *
  *     source ─▶ take: each ping: hub, table, index ─▶ flush
  */
-import { baseOffset, batchBytes, isControl, lastOffsetDelta } from "../batch/header.ts";
+import { batchBytes, endOffset, isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { partitionOf } from "../partitions/murmur2.ts";
 import { limits } from "../model/limits.ts";
@@ -242,7 +242,7 @@ export class Tracker {
         });
         followed.appliedAt = Math.min(cursor.timestamp, now);
       }
-      followed.applied = Math.max(followed.applied, baseOffset(batch) + lastOffsetDelta(batch) + 1);
+      followed.applied = Math.max(followed.applied, endOffset(batch));
     }
   }
 

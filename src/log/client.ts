@@ -1,7 +1,7 @@
 /** The log as any other thread sees it: requests and news over one message port. */
 import type { MessagePort } from "node:worker_threads";
 import { BatchBuilder } from "../batch/builder.ts";
-import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
+import { endOffset } from "../batch/header.ts";
 import { recordsOf } from "../batch/records.ts";
 import { copyBytes } from "../lib/copy-bytes.ts";
 import { MilepostError, type ErrorCode } from "../model/errors.ts";
@@ -191,7 +191,7 @@ export class LogPort implements LogClient {
         records.push({ partition, ...r });
       }
       // compaction may have emptied the end of a batch, or all of it
-      next = Math.max(next, baseOffset(batch) + lastOffsetDelta(batch) + 1);
+      next = Math.max(next, endOffset(batch));
     }
     return { records, next, highWatermark, start };
   }

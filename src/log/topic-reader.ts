@@ -2,7 +2,7 @@
  * Reads a topic from its slices: by offset, by time, and around damage. Everything it gives out is
  * a copy, checked against its CRC and its place.
  */
-import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
+import { endOffset } from "../batch/header.ts";
 import { MilepostError } from "../model/errors.ts";
 import { type BatchTime, firstBatchSince, newestBatch } from "./batch-times.ts";
 import { postedRows } from "./keyed-rows.ts";
@@ -63,7 +63,7 @@ export class TopicReader {
       }
       batches.push(batch);
       total += batch.byteLength;
-      at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
+      at = endOffset(batch);
     }
     return batches;
   }
@@ -157,7 +157,7 @@ export class TopicReader {
       try {
         const [batch] = this.read(p, at, 1);
         if (batch === undefined) return null;
-        at = baseOffset(batch) + lastOffsetDelta(batch) + 1;
+        at = endOffset(batch);
       } catch (error) {
         if (!(error instanceof MilepostError && error.code === "damaged")) throw error;
         return this.damageMet.get(p) ?? at;

@@ -3,6 +3,7 @@ import type { BatchProducer } from "../batch/builder.ts";
 import {
   attributes,
   baseSequence,
+  endOffset,
   isControl,
   lastOffsetDelta,
   producerEpoch,
@@ -10,7 +11,6 @@ import {
 } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { limits } from "../model/limits.ts";
-import { endOf } from "../uplink/raw-fetch.ts";
 import type { MirrorCluster } from "./mirror-cluster.ts";
 import { advance, sourceOffset } from "./mirror-lane.ts";
 import { SinkFailure } from "./target.ts";
@@ -38,7 +38,7 @@ export async function mirrorEnd(
       // compaction may have left nothing up to the end
       if (batches.length === 0) break;
       for (const batch of batches) {
-        at = endOf(batch);
+        at = endOffset(batch);
         if (isControl(batch)) continue;
         records++;
         found = lastIn(batch) ?? found;

@@ -2,10 +2,11 @@
  * Reads partitions from given offsets on, one answer ahead of who takes them: what waits is bounded
  * by two answers, and a slow database is not read for.
  */
+import { endOffset } from "../batch/header.ts";
 import { ListOffsetTimestamps } from "@platformatic/kafka";
 import type { BaseOptions, ClusterMetadata, Consumer } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
-import { endOf, type FetchedPartition, RawFetch } from "../uplink/raw-fetch.ts";
+import { type FetchedPartition, RawFetch } from "../uplink/raw-fetch.ts";
 import { Backoff } from "../uplink/backoff.ts";
 import { isTemporary, reasonOf } from "../uplink/kafka-errors.ts";
 import { placeOf, SinkFailure, type Slice, type TopicPartition } from "./target.ts";
@@ -164,7 +165,7 @@ export class Source {
     if (errorCode !== 0) throw this.#refusal(position, errorCode);
     const last = fetched.batches.at(-1);
     if (last === undefined) return null;
-    const end = Math.max(start, endOf(last));
+    const end = Math.max(start, endOffset(last));
     return { topic, topicId, partition, start, end, batches: fetched.batches };
   }
 

@@ -6,10 +6,10 @@ import {
   offsetFetchV8,
   type BaseOptions,
 } from "@platformatic/kafka";
-import { isControl } from "../batch/header.ts";
+import { endOffset, isControl } from "../batch/header.ts";
 import { RecordCursor } from "../batch/records.ts";
 import { mapSome } from "../lib/map-some.ts";
-import { endOf, RawFetch } from "../uplink/raw-fetch.ts";
+import { RawFetch } from "../uplink/raw-fetch.ts";
 import { type CommitNote, parseNote } from "./commit-note.ts";
 
 export type PartitionStatus = {
@@ -131,7 +131,7 @@ async function oldestMs(
   const bounds = { waitMs: 0, bytesMin: 1, bytesMax: lookBytes, partitionBytesMax: lookBytes };
   const wanted = [{ topic, partitions: [{ partition, offset: next }] }];
   const [fetched] = await raw.fetch(broker, { ...bounds, topics: wanted });
-  const batch = fetched?.batches.find((bytes) => !isControl(bytes) && endOf(bytes) > next);
+  const batch = fetched?.batches.find((bytes) => !isControl(bytes) && endOffset(bytes) > next);
   if (batch === undefined) return null;
   const cursor = new RecordCursor();
   cursor.open(batch);

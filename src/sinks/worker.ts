@@ -4,10 +4,9 @@
  * what a target holds back. What fails for now is tried again, for as long as it takes.
  */
 import { ListOffsetTimestamps, type BaseOptions } from "@platformatic/kafka";
-import { maxTimestamp, recordCount } from "../batch/header.ts";
+import { endOffset, maxTimestamp, recordCount } from "../batch/header.ts";
 import { atMost } from "../lib/at-most.ts";
 import { limits } from "../model/limits.ts";
-import { endOf } from "../uplink/raw-fetch.ts";
 import { Backoff } from "../uplink/backoff.ts";
 import { parseNote } from "./commit-note.ts";
 import { DeadLetters } from "./dead-letters.ts";
@@ -307,7 +306,7 @@ export function* cut(slices: Slice[]): Generator<Slice[]> {
       }
       rows += more;
       part.batches.push(bytes);
-      part.end = Math.max(part.start, endOf(bytes));
+      part.end = Math.max(part.start, endOffset(bytes));
     }
     if (part.batches.length === 0) part.end = slice.end;
     if (part.end > part.start) batch.push(part);

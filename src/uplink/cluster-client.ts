@@ -3,7 +3,7 @@
  * offset to which they go, and RecordBatches as bytes. A call answers or throws, within seconds;
  * trying again is its caller's.
  */
-import { Consumer, findErrorBy, type BaseOptions } from "@platformatic/kafka";
+import { type BaseOptions, Consumer } from "@platformatic/kafka";
 import { limits } from "../model/limits.ts";
 import { type FetchedPartition, type FetchRequest, RawFetch } from "./raw-fetch.ts";
 import { type ProduceBatch, type ProducedPartition, RawProduce } from "./raw-produce.ts";
@@ -39,16 +39,18 @@ export function clusterOptions(
   };
 }
 
-type Connections = { client: Consumer; fetch: RawFetch; produce: RawProduce };
-
 export class ClusterClient {
-  readonly #options: BaseOptions;
-  #to: Connections;
-  #isClosed = false;
+  readonly #client: Consumer;
+  readonly #fetch: RawFetch;
+  readonly #produce: RawProduce;
 
   constructor(options: BaseOptions) {
-    this.#options = options;
-    this.#to = this.#connections();
+    // of no group: a consumer is the client that can look offsets up
+    this.#client = new Consumer({ ...options, groupId: "none" });
+    // what fails is told to who asked
+    this.#client.on("error", () => {});
+    this.#fetch = new RawFetch(options);
+    this.#produce = new RawProduce(options);
   }
 
   /** As it was so long ago at most; null: there is no such topic. */
@@ -65,14 +67,9 @@ export class ClusterClient {
   async offsets(name: string, timestamp: number, partition?: number): Promise<number[]> {
     const asked = partition === undefined ? {} : { partitions: { [name]: [partition] } };
     const at = BigInt(Math.trunc(timestamp));
-    return this.#guarded(async () => {
-      const offsets = await this.#to.client.listOffsets({
-        topics: [name],
-        timestamp: at,
-        ...asked,
-      });
-      return (offsets.get(name) ?? []).map(Number);
-    });
+    const wanted = { topics: [name], timestamp: at, ...asked };
+    const offsets = await this.#client.listOffsets(wanted);
+    return (offsets.get(name) ?? []).map(Number);
   }
 
   /** From partitions that this node leads; `waitMs`: for a first byte. */
@@ -82,19 +79,15 @@ export class ClusterClient {
     partitions: Wanted[],
     sizes: Pick<FetchRequest, "waitMs" | "bytesMax" | "partitionBytesMax">,
   ): Promise<FetchedPartition[]> {
-    return this.#guarded(async () => {
-      const broker = await this.#broker(topic, node);
-      const topics = [{ topic, partitions }];
-      return this.#to.fetch.fetch(broker, { ...sizes, bytesMin: 1, topics });
-    });
+    const broker = await this.#broker(topic, node);
+    const topics = [{ topic, partitions }];
+    return this.#fetch.fetch(broker, { ...sizes, bytesMin: 1, topics });
   }
 
   /** To partitions of one topic that this node leads, one batch each; with acks=all. */
   async produce(node: number, batches: ProduceBatch[]): Promise<ProducedPartition[]> {
-    return this.#guarded(async () => {
-      const broker = await this.#broker(batches[0].topic, node);
-      return this.#to.produce.produce(broker, batches, limits.clusterAnswerMsMax);
-    });
+    const broker = await this.#broker(batches[0].topic, node);
+    return this.#produce.produce(broker, batches, limits.clusterAnswerMsMax);
   }
 
   /** What there is of one partition from an offset on, without waiting for more. */
@@ -114,12 +107,12 @@ export class ClusterClient {
 
   /** What was known of who leads what. */
   forget(): void {
-    this.#to.client.clearMetadata();
+    this.#client.clearMetadata();
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true;
-    await closed(this.#to);
+    const closing = [this.#client.close(true), this.#fetch.close(), this.#produce.close()];
+    await Promise.allSettled(closing);
   }
 
   async #broker(topic: string, node: number) {
@@ -131,46 +124,10 @@ export class ClusterClient {
 
   async #metadata(name: string, maxAgeMs: number) {
     try {
-      return await this.#guarded(() =>
-        this.#to.client.metadata({ topics: [name], metadataMaxAge: maxAgeMs }),
-      );
+      return await this.#client.metadata({ topics: [name], metadataMaxAge: maxAgeMs });
     } catch (error) {
       if ((error as Error).message.startsWith("Unknown topic")) return null;
       throw error;
     }
   }
-
-  /**
-   * A peer that went away without a word leaves a connection that takes requests for a quarter of
-   * an hour yet: after one that got no answer there are new ones.
-   */
-  async #guarded<T>(work: () => Promise<T>): Promise<T> {
-    const to = this.#to;
-    try {
-      return await work();
-    } catch (error) {
-      const isSilent = findErrorBy(error as Error, "code", "PLT_KFK_TIMEOUT") !== null;
-      if (isSilent && to === this.#to && !this.#isClosed) {
-        this.#to = this.#connections();
-        void closed(to);
-      }
-      throw error;
-    }
-  }
-
-  #connections(): Connections {
-    // of no group: a consumer is the client that can look offsets up
-    const client = new Consumer({ ...this.#options, groupId: "none" });
-    // what fails is told to who asked
-    client.on("error", () => {});
-    return {
-      client,
-      fetch: new RawFetch(this.#options),
-      produce: new RawProduce(this.#options),
-    };
-  }
-}
-
-async function closed({ client, fetch, produce }: Connections): Promise<void> {
-  await Promise.allSettled([client.close(true), fetch.close(), produce.close()]);
 }

@@ -3,7 +3,7 @@
  * told of news, they ask for what there is. For topics of little traffic, as every record is sent
  * twice: once as the news.
  */
-import { baseOffset, lastOffsetDelta } from "../batch/header.ts";
+import { baseOffset, endOffset } from "../batch/header.ts";
 import { type BatchRecord, recordsOf } from "../batch/records.ts";
 import type { LogRecord } from "../log/types.ts";
 import { MilepostError } from "../model/errors.ts";
@@ -84,7 +84,7 @@ export class ClusterLog {
       for (const record of this.#readable(batch, partition)) {
         if (record.offset >= offset) records.push({ partition, ...record });
       }
-      next = Math.max(next, baseOffset(batch) + lastOffsetDelta(batch) + 1);
+      next = Math.max(next, endOffset(batch));
     }
     return { records, next, highWatermark };
   }

@@ -1,5 +1,5 @@
 /** A partition on its way into the cluster: its machine, and batches read ahead of it. */
-import { baseOffset, batchBytes, lastOffsetDelta, maxTimestamp } from "../batch/header.ts";
+import { baseOffset, batchBytes, endOffset } from "../batch/header.ts";
 import { limits } from "../model/limits.ts";
 import { Forwarding, type Standing } from "./forwarding.ts";
 import { isPlain } from "./merge.ts";
@@ -63,8 +63,8 @@ export class Lane {
     for (let at = 0; at < bytes.byteLength;) {
       const batch = bytes.subarray(at, at + batchBytes(bytes, at));
       at += batch.byteLength;
-      if (endOf(batch) <= this.#readTo) continue;
-      this.#readTo = endOf(batch);
+      if (endOffset(batch) <= this.#readTo) continue;
+      this.#readTo = endOffset(batch);
       this.#queue.push(batch);
       this.#queued += batch.byteLength;
     }
@@ -90,8 +90,8 @@ export class Lane {
     for (; count < queue.length && isPlain(queue[0]); count++) {
       const next = queue[count];
       bytes += next.byteLength;
-      if (bytes > limits.uplinkBatchBytes || !isPlain(next) || endOf(next) > boundary) break;
-      if (baseOffset(next) !== endOf(queue[count - 1])) break;
+      if (bytes > limits.uplinkBatchBytes || !isPlain(next) || endOffset(next) > boundary) break;
+      if (baseOffset(next) !== endOffset(queue[count - 1])) break;
     }
     const taken = queue.splice(0, count);
     for (const batch of taken) this.#queued -= batch.byteLength;
@@ -105,6 +105,3 @@ export class Lane {
     this.#readTo = this.forwarding.next;
   }
 }
-
-export const endOf = (batch: Uint8Array): number => baseOffset(batch) + lastOffsetDelta(batch) + 1;
-export const timeOf = (batch: Uint8Array): number => maxTimestamp(batch);

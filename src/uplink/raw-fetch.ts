@@ -10,7 +10,7 @@ import {
   type Broker,
   type Reader,
 } from "@platformatic/kafka";
-import { batchBytes, lastOffsetDelta, baseOffset } from "../batch/header.ts";
+import { batchBytes } from "../batch/header.ts";
 import { HEADER_BYTES } from "../batch/layout.ts";
 
 export type FetchedPartition = {
@@ -119,9 +119,4 @@ function batchesIn(bytes: Uint8Array): Uint8Array[] {
     at += length;
   }
   return batches;
-}
-
-/** Behind the batch's last record. */
-export function endOf(batch: Uint8Array): number {
-  return baseOffset(batch) + lastOffsetDelta(batch) + 1;
 }

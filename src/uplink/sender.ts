@@ -3,11 +3,11 @@
  * their way to a broker in order. After a failure a broker gets one request, until it answers.
  */
 import type { Broker } from "@platformatic/kafka";
-import { baseOffset } from "../batch/header.ts";
+import { baseOffset, endOffset, maxTimestamp } from "../batch/header.ts";
 import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
 import type { Answer } from "./forwarding.ts";
-import { endOf, type Lane, timeOf } from "./lane.ts";
+import type { Lane } from "./lane.ts";
 import { merged } from "./merge.ts";
 import type { ProduceBatch } from "./raw-produce.ts";
 import type { Producer } from "./stamped.ts";
@@ -102,8 +102,8 @@ export class Sender {
       if (bytes > 0 && bytes + batch.byteLength > limits.uplinkRequestBytes) break;
       const taken = lane.take();
       const last = taken[taken.length - 1];
-      const time = timeOf(last);
-      const one = merged(taken, producer, forwarding.sent(endOf(last)));
+      const time = maxTimestamp(last);
+      const one = merged(taken, producer, forwarding.sent(endOffset(last)));
       bytes += one.byteLength;
       batches.push({ topic, partition, batch: one });
       sent.push({ lane, base, time });

@@ -5,11 +5,12 @@
  *
  * Leaders that move, nodes and topics that go away and come back: it goes on from where it stands.
  */
+import { endOffset } from "../batch/header.ts";
 import { limits } from "../model/limits.ts";
 import { Backoff } from "./backoff.ts";
 import { type ClusterClient, type ClusterTopic, EARLIEST, LATEST } from "./cluster-client.ts";
 import { reasonOf } from "./kafka-errors.ts";
-import { endOf, type FetchedPartition } from "./raw-fetch.ts";
+import { type FetchedPartition } from "./raw-fetch.ts";
 
 /** What is new of a partition; its batches may begin before `from`. */
 export type News = {
@@ -198,7 +199,7 @@ export class TopicFollower {
       const from = position.next;
       const last = batches.at(-1);
       if (last !== undefined) {
-        position.next = Math.max(from, endOf(last));
+        position.next = Math.max(from, endOffset(last));
         this.#positions.delete(partition);
         this.#positions.set(partition, position);
       }

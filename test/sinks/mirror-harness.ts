@@ -2,9 +2,9 @@
 import { Admin, ListOffsetTimestamps, Consumer } from "@platformatic/kafka";
 import { expect } from "vitest";
 import { BatchBuilder, type Header } from "../../src/batch/builder.ts";
-import { producerId } from "../../src/batch/header.ts";
+import { endOffset, producerId } from "../../src/batch/header.ts";
 import { recordsOf } from "../../src/batch/records.ts";
-import { endOf, RawFetch } from "../../src/uplink/raw-fetch.ts";
+import { RawFetch } from "../../src/uplink/raw-fetch.ts";
 import { RawProduce } from "../../src/uplink/raw-produce.ts";
 import { Mirror } from "../../src/sinks/mirror.ts";
 import { SinkFailure, type Slice, type Taken } from "../../src/sinks/target.ts";
@@ -73,7 +73,7 @@ export async function readAll(broker: string, topic: string): Promise<Read[][]> 
               producer: producerId(batch),
             });
           }
-          at = endOf(batch);
+          at = endOffset(batch);
         }
       }
       return records;
@@ -221,7 +221,7 @@ export class SourceReader {
     return fetched.flatMap(({ partition, batches }) => {
       const last = batches.at(-1);
       if (last === undefined) return [];
-      return [{ topic, topicId, partition, start: next[partition], end: endOf(last), batches }];
+      return [{ topic, topicId, partition, start: next[partition], end: endOffset(last), batches }];
     });
   }
 

@@ -4,7 +4,7 @@ import { WebSocket } from "ws";
 import { baseSequence, producerId, recordCount } from "../../src/batch/header.ts";
 import { recordsOf } from "../../src/batch/records.ts";
 import { ClusterClient, clusterOptions, LATEST } from "../../src/uplink/cluster-client.ts";
-import { endOf } from "../../src/uplink/raw-fetch.ts";
+import { endOffset } from "../../src/batch/header.ts";
 import type { Gateway } from "../harness/gateway.ts";
 
 type Ack = { ack?: number; nack?: number; p?: ([number, number] | null)[] };
@@ -98,7 +98,7 @@ export async function pingsOf(brokers: string[], topic = "positions"): Promise<K
         const { batches, errorCode } = await client.read(topic, partition, next, 8 << 20);
         expect(errorCode).toBe(0);
         for (const batch of batches) {
-          next = endOf(batch);
+          next = endOffset(batch);
           for (let i = 0; i < recordCount(batch); i++) {
             sequences.add(`${producerId(batch)}/${baseSequence(batch) + i}`);
           }
