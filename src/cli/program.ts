@@ -39,7 +39,7 @@ const commands: { name: string; summary: string; load: () => Promise<CommandModu
   },
   {
     name: "sink",
-    summary: "write pings to a database, each once; see how far that is",
+    summary: "pings into databases, files, clusters, each once; how far that is",
     load: () => import("./sink.ts"),
   },
   {
