@@ -41,6 +41,7 @@ export type Standing = {
 export type Answer = { errorCode: number; baseOffset: number };
 /** Records below `to` are there; `shift`: offset there minus offset here, null: not known. */
 export type Acked = { to: number; shift: number | null };
+export type Told = { acked: Acked[]; changed: boolean; lost: number; isForeign: boolean };
 /**
  * What an answer asks for: to send again what failed (who leads may have changed), to ask what is
  * there, a new producer id, or a person's help.
@@ -164,11 +165,11 @@ export class Forwarding {
   }
 
   /**
-   * What the target said of this producer: its last sequence, null when it does not know it.
-   * `changed`: to be on disk before anything is sent. `lost`: records that the target has and this
-   * log had no more of.
+   * What the target said of this producer: its last sequence, null when it does not know it; the
+   * log ends at `end`. `changed`: to be on disk before anything is sent. `lost`: records that the
+   * target has and this log had no more of. `isForeign`: it has what was never sent from here.
    */
-  told(lastSequence: number | null): { acked: Acked[]; changed: boolean; lost: number } {
+  told(lastSequence: number | null, end: number): Told {
     const { origin } = this.standing;
     const before = this.#acked;
     const cut = this.#cut;
@@ -185,6 +186,9 @@ export class Forwarding {
       else if (cut !== null && place > cut) {
         lost = place - cut;
         this.#place(cut, sequence);
+      } else if (place > end) {
+        this.#isSure = false;
+        return { acked: [], changed: false, lost, isForeign: true };
       } else this.#acked = place;
     }
     this.#next = this.#acked;
@@ -193,7 +197,7 @@ export class Forwarding {
     const moved = this.#acked !== before;
     const acked = moved ? [{ to: this.#acked, shift: null }] : [];
     // a cut that stood there yet would be taken for the end that the log has lost
-    return { acked, changed: this.#origin !== origin || cut !== null, lost };
+    return { acked, changed: this.#origin !== origin || cut !== null, lost, isForeign: false };
   }
 
   /** The record at `offset` gets this sequence. */

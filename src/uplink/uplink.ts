@@ -123,7 +123,7 @@ export class Uplink {
     for (const timer of this.#timers) clearInterval(timer);
     this.#topics.stop();
     const until = performance.now() + limits.uplinkStopMsMax;
-    while (this.sender.inFlight > 0 && performance.now() < until) await pause();
+    while (this.sender.inFlight > 0 && performance.now() < until) await sleep(10);
     await this.#save();
     await atMost(limits.uplinkStopMsMax, this.#o.target.close());
   }
@@ -257,7 +257,8 @@ export class Uplink {
   #told(lane: Lane, lastSequence: number | null): void {
     const { topic, partition, forwarding } = lane;
     this.counts.asked++;
-    const { acked, changed, lost } = forwarding.told(lastSequence);
+    const { acked, changed, lost, isForeign } = forwarding.told(lastSequence, lane.highWatermark);
+    if (isForeign) void this.#renew(`${topic}/${partition} has what was not sent from here`);
     if (lost > 0) {
       this.#o.report(`uplink: ${topic}/${partition}: this log lost ${lost} records that are there`);
     }

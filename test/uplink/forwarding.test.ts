@@ -123,7 +123,7 @@ class Simulation {
   #send(count: number): void {
     const machine = this.#machine;
     if (!machine.isSure && machine.inFlight === 0) {
-      const { changed } = machine.told(this.broker.lastSequence);
+      const { changed } = machine.told(this.broker.lastSequence, this.#end);
       if (changed) this.#kept = machine.standing;
       return;
     }
@@ -241,7 +241,7 @@ describe("a partition's batches are in the cluster once and in order", () => {
 
 test("a cluster that has forgotten the producer gets what it did not confirm once more", () => {
   const machine = new Forwarding({ origin: 0, acked: 10, cut: 40 });
-  machine.told(null);
+  machine.told(null, 100);
   expect(machine.next).toBe(10);
   expect(machine.maySend).toBe(true);
   expect(machine.sent(20)).toBe(0);
@@ -254,15 +254,24 @@ test("a cluster that has forgotten the producer gets what it did not confirm onc
 
 test("a batch that was lost while a later one got there is sent with a new sequence", () => {
   const machine = new Forwarding({ origin: 0, acked: 0, cut: null });
-  machine.told(9);
+  machine.told(9, 100);
   expect([machine.next, machine.sent(15), machine.sent(20)]).toEqual([10, 10, 15]);
   expect(machine.answered(10, { errorCode: 7, baseOffset: -1 }).verdict).toBeNull();
   // it may be there: the cluster would know it
   expect(machine.answered(15, { errorCode: 0, baseOffset: 3 }).verdict).toBe("again");
   expect(machine.sent(15)).toBe(10);
   expect(machine.answered(10, { errorCode: 45, baseOffset: -1 }).verdict).toBe("ask");
-  machine.told(19);
+  machine.told(19, 100);
   expect([machine.next, machine.sent(15)]).toEqual([10, 20]);
+});
+
+test("a cluster that has more than was ever sent heard another under this producer id", () => {
+  const machine = new Forwarding({ origin: 0, acked: 10, cut: null });
+  expect(machine.told(29, 20)).toMatchObject({ acked: [], isForeign: true });
+  expect([machine.isSure, machine.acked]).toEqual([false, 10]);
+  machine.renew();
+  machine.told(null, 20);
+  expect([machine.next, machine.sent(20)]).toEqual([10, 0]);
 });
 
 test.each([
@@ -275,7 +284,7 @@ test.each([
   [10, "refused"],
 ])("error %i of the first in flight: %s", (errorCode, verdict) => {
   const machine = new Forwarding({ origin: 0, acked: 0, cut: null });
-  machine.told(9);
+  machine.told(9, 100);
   machine.sent(12);
   machine.sent(14);
   expect(machine.answered(10, { errorCode, baseOffset: -1 })).toEqual({ acked: [], verdict: null });
