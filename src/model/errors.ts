@@ -16,7 +16,11 @@ const table = {
   // why a send is refused for now
   backlog: { text: "too much is unanswered on this connection", retriable: true, kafka: 7 },
   timeout: { text: "not durable in time", retriable: true, kafka: 7 },
-  disk_full: { text: "the disk is below its watermark", retriable: true, kafka: 56 },
+  disk_full: {
+    text: "the disk, or the buffer for the uplink, is full",
+    retriable: true,
+    kafka: 56,
+  },
   draining: { text: "the gateway is stopping", retriable: true, kafka: 6 },
   shutdown: { text: "the gateway has stopped", retriable: true, kafka: 6 },
   // the log and its topics

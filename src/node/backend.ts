@@ -184,7 +184,7 @@ function logSnapshot(m: LogMetrics): MetricSnapshot[] {
     gauge("milepost_log_size_bytes", "Size of the files", t.bytes, { topic: t.topic });
   }
   gauge("milepost_log_slices", "Slices, each an LMDB environment", m.slices);
-  gauge("milepost_log_writable", "0 while the disk is below its watermark", Number(m.writable));
+  gauge("milepost_log_writable", "0 while the disk or a buffer is full", Number(m.writable));
   counter("milepost_log_commits_total", "Transactions", m.commits);
   counter("milepost_log_written_bytes_total", "Batches written", m.bytesWritten);
   return rows;

@@ -26,6 +26,8 @@ export type MembershipEvents = {
 export class Membership {
   readonly consumer: Consumer;
   readonly #events: MembershipEvents;
+  /** For people. */
+  readonly #name: string;
   readonly #backoff = new Backoff();
   #troubled = false;
   #joining = false;
@@ -33,6 +35,7 @@ export class Membership {
 
   constructor(options: BaseOptions, groupId: string, topics: string[], events: MembershipEvents) {
     this.#events = events;
+    this.#name = `group ${groupId} at ${options.bootstrapBrokers.join(",")}`;
     const consumer = new Consumer({
       ...options,
       groupId: "group",
@@ -44,7 +47,7 @@ export class Membership {
     consumer.groupId = groupId;
     for (const topic of topics) consumer.topics.track(topic);
     consumer.on("consumer:group:join", ({ assignments = [] }) => {
-      if (this.#troubled) events.say("the group goes on");
+      if (this.#troubled) events.say(`${this.#name} goes on`);
       this.#troubled = false;
       this.#backoff.reset();
       events.assigned(assignments.filter(({ topic }) => topics.includes(topic)));
@@ -76,9 +79,9 @@ export class Membership {
   #joinAgain(error: Error): void {
     if (this.#left) return;
     if (!isTemporary(error) && !wantsRejoin(error)) {
-      return this.#events.failed(`the group: ${reasonOf(error)}`);
+      return this.#events.failed(`${this.#name}: ${reasonOf(error)}`);
     }
-    if (!this.#troubled) this.#events.say(`the group: ${reasonOf(error)}; trying again`);
+    if (!this.#troubled) this.#events.say(`${this.#name}: ${reasonOf(error)}; trying again`);
     this.#troubled = true;
     this.#events.revoked();
     setTimeout(() => void this.join(), this.#backoff.nextMs());
