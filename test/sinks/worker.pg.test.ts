@@ -18,26 +18,34 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
   let gateway: Gateway;
   let producer: Producer<string, string, string, string>;
   let database = "";
+  /** A topic, group and database of one test. */
+  let topic = "positions";
+  let group = "sink-postgres";
   let tests = 0;
   let sent = 0;
   const workers: RunningCommand[] = [];
 
   beforeAll(async () => {
-    server = await new PostgresServer().start();
+    [server, gateway] = await Promise.all([new PostgresServer().start(), startGateway()]);
+    connect();
   }, 60_000);
   beforeEach(async () => {
     database = `w${++tests}`;
     sent = 0;
+    // the first has what a worker that is told nothing has
+    if (tests > 1) [topic, group] = [`fleet${tests}`, `group ${tests}`];
     await server.database(database);
-    gateway = await startGateway();
-    connect();
   }, 60_000);
-  afterEach(async () => {
-    for (const worker of workers.splice(0)) worker.child.kill("SIGKILL");
-    await producer.close(true);
-    await gateway.stop();
-  }, 60_000);
+  afterEach(({ task }) => {
+    const failed = task.result?.state === "fail";
+    for (const { child, stderr } of workers.splice(0)) {
+      child.kill("SIGKILL");
+      if (failed) process.stderr.write(`a worker said:\n${stderr}\n`);
+    }
+  });
   afterAll(async () => {
+    await producer?.close(true);
+    await gateway?.stop();
     await server?.stop();
     server?.discard();
   });
@@ -48,6 +56,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
       bootstrapBrokers: [kafka()],
       serializers: stringSerializers,
       idempotent: true,
+      autocreateTopics: true,
       retries: 20,
       retryDelay: 500,
     });
@@ -62,7 +71,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     const messages = Array.from({ length: count }, () => {
       const seq = sent++;
       const ping = { ...pingOf(seq, more(seq)), id: `d${seq % 97}` };
-      return { topic: "positions", key: ping.id, value: JSON.stringify(ping) };
+      return { topic, key: ping.id, value: JSON.stringify(ping) };
     });
     for (let at = 0; at < messages.length; at += 2000) {
       await producer.send({ messages: messages.slice(at, at + 2000), acks: -1 });
@@ -71,6 +80,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
 
   function start(...more: string[]): RunningCommand {
     const words = ["sink", "postgres", "--url", url(), "--server", kafka(), "--create-schema"];
+    if (tests > 1) words.push("--topics", topic, "--group", group);
     const worker = new RunningCommand([...words, ...more]);
     workers.push(worker);
     return worker;
@@ -168,16 +178,17 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     await produce(3000);
     const worker = start();
     await complete();
+    const troubles = (): number => worker.stderr.match(/trying again/g)?.length ?? 0;
     for (const signal of ["SIGQUIT", "SIGINT"] as const) {
+      const before = troubles();
       const producing = produce(20_000);
       await sleep(300);
       await server.stop(signal);
       await producing;
-      await sleep(2000);
+      await expect.poll(troubles, patiently).toBeGreaterThan(before);
       await server.start();
       await complete();
     }
-    expect(worker.stderr).toMatch(/trying again/);
     expect(worker.stderr).toMatch(/writing goes on/);
     expect((await worker.end("SIGTERM")).code).toBe(0);
   }, 300_000);
@@ -214,7 +225,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     await complete();
     await producer.close(true);
     await gateway.kill();
-    await sleep(1500);
+    await expect.poll(() => worker.stderr, patiently).toMatch(/trying again/);
     await gateway.start();
     connect();
     await produce(2000);
@@ -248,7 +259,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
       const of = Object.fromEntries(headers);
       expect(Object.keys(of)).toEqual(["reason", "topic", "partition", "offset"]);
       expect(of).toMatchObject({
-        topic: "positions",
+        topic,
         reason: expect.stringMatching(/23514.*short/),
       });
       expect(bad(JSON.parse(value).seq)).toBe(true);
@@ -256,7 +267,9 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
     }
     expect((await first.end("SIGTERM")).stderr).toContain("5 dead letters");
     const status = await milepost(["sink", "status", "--json", "--server", kafka()]);
-    expect(JSON.parse(status.stdout).sinks).toMatchObject([{ deadLettered: 5, lag: 0 }]);
+    const { sinks } = JSON.parse(status.stdout);
+    const own = sinks.find((sink: { group: string }) => sink.group === group);
+    expect(own).toMatchObject({ deadLettered: 5, lag: 0 });
     const replay = async () => {
       const words = ["sink", "replay-dlq", "--url", url(), "--server", kafka(), "--json"];
       const { code, stdout } = await milepost(words);
@@ -273,7 +286,7 @@ describe.skipIf(missing("postgresql"))("milepost sink", () => {
 
   test("what cannot work is said at once, with exit code 1", async () => {
     await produce(10);
-    const words = ["sink", "postgres", "--server", kafka(), "--url"];
+    const words = ["sink", "postgres", "--server", kafka(), "--topics", topic, "--url"];
     const missing = await milepost([...words, url()]);
     expect(missing).toMatchObject({ code: 1, stdout: "" });
     expect(missing.stderr).toMatch(/there is no table positions.*--create-schema/);
