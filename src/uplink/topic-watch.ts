@@ -84,17 +84,23 @@ export class TopicWatch {
   }
 
   async #update(): Promise<void> {
-    const { report } = this.#events;
     const topics = mirroredTopics(this.#log.topics());
-    this.view = await createMissing(this.#target, topics, report);
-    for (const { name } of topics) {
-      const there = this.view.topics.get(name)?.id;
+    await this.#adopt(await this.#target.view(topics.map(({ name }) => name)));
+    if (topics.every(({ name }) => this.view.topics.has(name))) return;
+    // last: one that cannot be made holds up no other
+    await this.#adopt(await createMissing(this.#target, topics, this.#events.report));
+  }
+
+  async #adopt(view: TargetView): Promise<void> {
+    const { report, madeAnew } = this.#events;
+    this.view = view;
+    for (const [name, { id }] of view.topics) {
       const known = this.#standings.topics[name];
-      if (there === undefined || there === known.there) continue;
+      if (id === known.there) continue;
       if (known.there !== "") report(`uplink: topic ${name} was made anew in the cluster`);
-      known.there = there;
-      this.#events.madeAnew(name);
+      known.there = id;
+      madeAnew(name);
     }
-    await growLocal(this.#log, this.view, report);
+    await growLocal(this.#log, view, report);
   }
 }
