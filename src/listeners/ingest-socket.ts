@@ -1,5 +1,5 @@
 import type { UWS } from "../lib/uws.ts";
-import { errorTable, type ErrorCode } from "../model/errors.ts";
+import type { ErrorCode } from "../model/errors.ts";
 import { limits } from "../model/limits.ts";
 import type { Claims, Done, FrameResult, Holder, Intake, Source } from "./intake-types.ts";
 import { retryAfterSeconds } from "./retry-after.ts";
@@ -102,7 +102,7 @@ export class IngestSocket implements Holder {
 
   /** Takes no further frame; the next one's nack and the close follow the replies still due. */
   refuse(reason: ErrorCode): void {
-    this.#end({ code: 1013, text: reason, nack: reason });
+    this.#end(endingFor(reason));
   }
 
   closed(): void {
@@ -250,10 +250,19 @@ export class IngestSocket implements Holder {
   }
 }
 
+/** All that devices know of. */
+const words: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "backlog",
+  "timeout",
+  "disk_full",
+  "draining",
+  "shutdown",
+]);
+
 function endingFor(refusal: ErrorCode): Ending {
   if (refusal === "too_large") return tooBig;
-  // a topic deleted under the frame has no word of its own in the protocol: it is to be sent again
-  const nack = errorTable[refusal].retriable ? refusal : "timeout";
+  // a topic deleted under the frame, a cluster that is away: it is to be sent again
+  const nack = words.has(refusal) ? refusal : "timeout";
   return { code: 1013, text: nack, nack };
 }
 

@@ -231,7 +231,11 @@ describe("refusals", () => {
     expect(gateway.intake.taken).toEqual([]);
     expect(await refusal("/v1/ingest")).toBe(503);
     gateway.intake.refusing = null;
-    await connect();
+    const another = await connect();
+    gateway.intake.refusing = "uplink";
+    another.ws.send(good);
+    expect(await another.closed).toEqual({ code: 1013, reason: "timeout" });
+    expect(another.replies).toMatchObject([{ nack: 1, reason: "timeout" }]);
   });
 
   it("closes on a binary frame", async () => {
