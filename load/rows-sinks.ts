@@ -23,7 +23,7 @@ function catchUp(name: string, openTarget: (dir: string) => Promise<Target>): Co
     const { mqtt: port, pid } = server;
     const to = { to: "mqtt", port, pid } as const;
     for (let sent = 0; sent < behind;) {
-      sent += (await devices({ ...to, devices: 100, window: 256, seconds: 5, warm: 0 })).pings;
+      sent += (await devices({ ...to, devices: 100, window: 256, seconds: 5, warm: 0 })).acked;
     }
     const steady = { ...to, devices: 1000, rate, seconds: Math.max(10, seconds) };
     const without = await devices(steady);

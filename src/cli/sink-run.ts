@@ -1,4 +1,5 @@
 /** Runs a worker until it is told to stop: what the sinks share. */
+import { constants, setPriority } from "node:os";
 import type { BaseOptions } from "@platformatic/kafka";
 import { startSinkAdmin } from "../sinks/admin.ts";
 import { Progress } from "../sinks/progress.ts";
@@ -14,6 +15,8 @@ const redrawMs = 500;
 const lastMs = 1000;
 
 export async function runSink(flags: SinkFlags, target: Target): Promise<void> {
+  // far behind, it takes all the processor it gets: a gateway on the same machine comes first
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const { group, topics } = flags;
   const progress = new Progress();
   const kafka = sinkClient(flags);
