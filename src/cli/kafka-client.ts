@@ -1,6 +1,6 @@
 /** What the commands that speak to a Kafka port share: how they connect, and what errors mean. */
 import { GenericError, type Base, type BaseOptions } from "@platformatic/kafka";
-import { innermost, isTemporary, isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
+import { isTemporary, isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
 import { CommandFailure } from "./failure.ts";
 import { defaultKafkaServer, parseServer } from "./server-address.ts";
 
@@ -20,12 +20,6 @@ export function clientOptions(server: string): BaseOptions {
     requestTimeout: 40_000,
     retries: 0,
   };
-}
-
-/** Kafka's code of the error, or of one inside it; null when the trouble is another. */
-export function kafkaErrorCode(error: unknown): number | null {
-  const inner = innermost(error) as { apiCode?: number };
-  return inner.apiCode ?? null;
 }
 
 export function unreachable(server: string, error: unknown): CommandFailure {

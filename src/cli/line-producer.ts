@@ -1,8 +1,7 @@
 /** Sends lines as records, a batch at a time, and knows how many of them are in the topic. */
 import { ProduceAcks, Producer, type BaseOptions } from "@platformatic/kafka";
 import { partitionOf } from "../partitions/murmur2.ts";
-import { isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
-import { kafkaErrorCode } from "./kafka-client.ts";
+import { codeOf, isUnreachable, reasonOf } from "../uplink/kafka-errors.ts";
 
 export type NewLine = { line: number; key: Buffer | undefined; value: Buffer };
 
@@ -131,7 +130,7 @@ function responsesIn(error: unknown): Answer[] {
 }
 
 function why(error: unknown, lines: NewLine[]): string {
-  const code = kafkaErrorCode(error);
+  const code = codeOf(error);
   if (code === MESSAGE_TOO_LARGE || code === RECORD_LIST_TOO_LARGE) {
     const bytes = ({ key, value }: NewLine): number => (key?.length ?? 0) + value.length;
     const largest = lines.reduce((a, b) => (bytes(a) >= bytes(b) ? a : b));

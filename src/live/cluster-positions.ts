@@ -11,8 +11,7 @@ import { type ClusterClient, EARLIEST, LATEST } from "../uplink/cluster-client.t
 import { reasonOf } from "../uplink/kafka-errors.ts";
 import type { Bounds, Positions } from "./positions.ts";
 import { TOPIC } from "./tracker.ts";
-
-const OFFSET_OUT_OF_RANGE = 1;
+import { E } from "../wire/errors.ts";
 
 export class ClusterPositions implements Positions {
   readonly #client: ClusterClient;
@@ -31,7 +30,7 @@ export class ClusterPositions implements Positions {
   ): Promise<KeyedBatches> {
     const reading = this.#client.read(TOPIC, partition, from, maxBytes);
     const { errorCode, batches, highWatermark } = await answered(reading);
-    if (errorCode === OFFSET_OUT_OF_RANGE)
+    if (errorCode === E.OFFSET_OUT_OF_RANGE)
       throw new MilepostError("offset_out_of_range", `${from}`);
     if (errorCode !== 0) throw new MilepostError("uplink", `error ${errorCode}`);
     const last = batches.at(-1);

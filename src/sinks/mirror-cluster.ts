@@ -10,7 +10,7 @@ import {
 } from "@platformatic/kafka";
 import type { BatchProducer } from "../batch/builder.ts";
 import { limits } from "../model/limits.ts";
-import { innermost, reasonOf } from "../uplink/kafka-errors.ts";
+import { codeOf, reasonOf } from "../uplink/kafka-errors.ts";
 import { RawFetch } from "../uplink/raw-fetch.ts";
 import { type ProduceBatch, type ProducedPartition, RawProduce } from "../uplink/raw-produce.ts";
 import { E, errorNames } from "../wire/errors.ts";
@@ -196,10 +196,6 @@ export async function configOf(
 
 export function nameOf(code: number): string {
   return errorNames.get(code) ?? `Kafka error ${code}`;
-}
-
-function codeOf(error: unknown): number | null {
-  return (innermost(error) as { apiCode?: number }).apiCode ?? null;
 }
 
 function text(broker: Broker | string): string {

@@ -10,15 +10,12 @@ import { type FetchedPartition, RawFetch } from "../uplink/raw-fetch.ts";
 import { Backoff } from "../uplink/backoff.ts";
 import { isTemporary, reasonOf } from "../uplink/kafka-errors.ts";
 import { placeOf, SinkFailure, type Slice, type TopicPartition } from "./target.ts";
+import { E } from "../wire/errors.ts";
 
 export type Position = TopicPartition & { next: number };
 
 /** What is there to be written, and how far each partition goes beyond. */
 export type Answer = { slices: Slice[]; highWatermarks: Map<string, number> };
-
-const OFFSET_OUT_OF_RANGE = 1;
-const CORRUPT_MESSAGE = 2;
-const UNKNOWN_TOPIC_OR_PARTITION = 3;
 
 /** `startOver`: how a partition is written from its beginning, for an operator to do. */
 export type SourceEvents = {
@@ -161,7 +158,7 @@ export class Source {
   async #slice(fetched: FetchedPartition, position: Position): Promise<Slice | null> {
     const { topic, topicId, partition, next: start } = position;
     const { errorCode } = fetched;
-    if (errorCode === OFFSET_OUT_OF_RANGE) return this.#moved(position);
+    if (errorCode === E.OFFSET_OUT_OF_RANGE) return this.#moved(position);
     if (errorCode !== 0) throw this.#refusal(position, errorCode);
     const last = fetched.batches.at(-1);
     if (last === undefined) return null;
@@ -202,13 +199,13 @@ export class Source {
 
   #refusal(position: Position, code: number): Error {
     const place = placeOf(position);
-    if (code === CORRUPT_MESSAGE) {
+    if (code === E.CORRUPT_MESSAGE) {
       return new SinkFailure(
         `${place}: the bytes at offset ${position.next} fail their checksum; ` +
           `\`milepost topics skip-damage ${place} --yes\` lets readers pass over them`,
       );
     }
-    if (code === UNKNOWN_TOPIC_OR_PARTITION) this.#consumer.clearMetadata();
+    if (code === E.UNKNOWN_TOPIC_OR_PARTITION) this.#consumer.clearMetadata();
     return new TryAgain(`${place}: Kafka error ${code}`);
   }
 

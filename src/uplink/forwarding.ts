@@ -10,20 +10,25 @@
  * same. Invariants: `acked <= next`; in flight lies [acked, next), each batch behind the other;
  * once a batch has failed nothing more is sent until all in flight are answered.
  */
+import { E } from "../wire/errors.ts";
 
 /** As many batches as Kafka remembers of a producer: any of them may be sent again. */
 const WINDOW = 5;
 const SEQUENCES = 2 ** 31;
 
-/** Kafka's codes that this machine acts on. */
-const NONE = 0;
-const OUT_OF_ORDER_SEQUENCE = 45;
-const DUPLICATE_SEQUENCE = 46;
-const INVALID_PRODUCER_EPOCH = 47;
-const UNKNOWN_PRODUCER_ID = 59;
-const PRODUCER_FENCED = 90;
 /** Nothing but another batch, or another setting there, changes the answer. */
-const REFUSED: ReadonlySet<number> = new Set([10, 17, 18, 29, 31, 32, 42, 43, 76, 87]);
+const REFUSED: ReadonlySet<number> = new Set<number>([
+  E.MESSAGE_TOO_LARGE,
+  E.INVALID_TOPIC_EXCEPTION,
+  E.RECORD_LIST_TOO_LARGE,
+  E.TOPIC_AUTHORIZATION_FAILED,
+  E.CLUSTER_AUTHORIZATION_FAILED,
+  E.INVALID_TIMESTAMP,
+  E.INVALID_REQUEST,
+  E.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+  E.UNSUPPORTED_COMPRESSION_TYPE,
+  E.INVALID_RECORD,
+]);
 
 /** What is kept with the log: all that is needed to go on after a restart. */
 export type Standing = {
@@ -68,7 +73,7 @@ export class Forwarding {
   #sentTo = 0;
   #ends: number[] = [];
   /** Code of the answer that a person has to look at. */
-  refusal = NONE;
+  refusal: number = E.NONE;
 
   constructor({ origin, acked, cut }: Standing) {
     this.#origin = origin;
@@ -138,7 +143,7 @@ export class Forwarding {
       this.#acked = head.end;
       this.#isKnown = true;
       this.#hasHole = false;
-      this.refusal = NONE;
+      this.refusal = E.NONE;
       this.#flights.shift();
     }
     return { acked, verdict: null };
@@ -152,15 +157,15 @@ export class Forwarding {
     this.#ends = [...this.#ends.filter((end) => end > this.#acked), ...ends];
     this.#flights = [];
     this.#next = this.#acked;
-    if (code === INVALID_PRODUCER_EPOCH || code === PRODUCER_FENCED) {
+    if (code === E.INVALID_PRODUCER_EPOCH || code === E.PRODUCER_FENCED) {
       this.#isSure = false;
       return "fenced";
     }
-    if (code === OUT_OF_ORDER_SEQUENCE || code === UNKNOWN_PRODUCER_ID) {
+    if (code === E.OUT_OF_ORDER_SEQUENCE_NUMBER || code === E.UNKNOWN_PRODUCER_ID) {
       this.#isSure = false;
       return "ask";
     }
-    this.refusal = REFUSED.has(code) ? code : NONE;
+    this.refusal = REFUSED.has(code) ? code : E.NONE;
     return REFUSED.has(code) ? "refused" : "again";
   }
 
@@ -220,7 +225,7 @@ export class Forwarding {
 }
 
 const isFailure = ({ errorCode }: Answer): boolean =>
-  errorCode !== NONE && errorCode !== DUPLICATE_SEQUENCE;
+  errorCode !== E.NONE && errorCode !== E.DUPLICATE_SEQUENCE_NUMBER;
 
 const sequenceOf = (n: number): number => ((n % SEQUENCES) + SEQUENCES) % SEQUENCES;
 

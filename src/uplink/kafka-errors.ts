@@ -27,6 +27,11 @@ export function reasonOf(error: unknown): string {
   return (cause as NodeJS.ErrnoException | undefined)?.code ?? message;
 }
 
+/** Kafka's code of the error, or of one inside it; null when the trouble is another. */
+export function codeOf(error: unknown): number | null {
+  return (innermost(error) as { apiCode?: number }).apiCode ?? null;
+}
+
 /** The error at the bottom. */
 export function innermost(error: unknown): unknown {
   let inner = error;

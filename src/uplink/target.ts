@@ -15,6 +15,7 @@ import {
 import { limits } from "../model/limits.ts";
 import { type ProduceBatch, type ProducedPartition, RawProduce } from "./raw-produce.ts";
 import type { Producer } from "./stamped.ts";
+import { E } from "../wire/errors.ts";
 
 export type TargetTopic = {
   /** uuid: another one after the topic was deleted and made anew. */
@@ -29,7 +30,6 @@ export type NewTopic = { name: string; partitions: number; config: Record<string
 
 export type Told = { topic: string; partition: number; lastSequence: number | null };
 
-const TOPIC_ALREADY_EXISTS = 36;
 const BROKER_DEFAULT = -1;
 /** Without transactions it means nothing. */
 const TRANSACTION_MS = 60_000;
@@ -86,7 +86,7 @@ export class Target {
     const asking = createTopicsV5.api.async(connection, wanted, limits.clusterAnswerMsMax, false);
     const answer = await whole(asking);
     for (const { name, errorCode, errorMessage } of answer.topics) {
-      if (errorCode === 0 || errorCode === TOPIC_ALREADY_EXISTS) continue;
+      if (errorCode === 0 || errorCode === E.TOPIC_ALREADY_EXISTS) continue;
       throw new Error(`topic ${name}: ${errorMessage ?? `error ${errorCode}`}`);
     }
   }

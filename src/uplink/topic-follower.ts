@@ -11,6 +11,7 @@ import { Backoff } from "./backoff.ts";
 import { type ClusterClient, type ClusterTopic, EARLIEST, LATEST } from "./cluster-client.ts";
 import { reasonOf } from "./kafka-errors.ts";
 import { type FetchedPartition } from "./raw-fetch.ts";
+import { E } from "../wire/errors.ts";
 
 /** What is new of a partition; its batches may begin before `from`. */
 export type News = {
@@ -32,9 +33,6 @@ export type FollowEvents = {
 };
 
 type Position = { partition: number; next: number; retryAt: number; answeredAt: number };
-
-const OFFSET_OUT_OF_RANGE = 1;
-const CORRUPT_MESSAGE = 2;
 
 export class TopicFollower {
   readonly #client: ClusterClient;
@@ -211,7 +209,7 @@ export class TopicFollower {
 
   async #refused(position: Position, code: number): Promise<void> {
     const { partition } = position;
-    if (code === OFFSET_OUT_OF_RANGE) {
+    if (code === E.OFFSET_OUT_OF_RANGE) {
       const [starts, ends] = await Promise.all([
         this.#client.offsets(this.#topic, EARLIEST, partition),
         this.#client.offsets(this.#topic, LATEST, partition),
@@ -245,11 +243,11 @@ export class TopicFollower {
 }
 
 /** Kafka's codes that are met here, for people. */
-const refusals = new Map([
-  [CORRUPT_MESSAGE, "the bytes there fail their checksum"],
-  [3, "no such partition there"],
-  [5, "no leader"],
-  [6, "its leader has moved"],
+const refusals = new Map<number, string>([
+  [E.CORRUPT_MESSAGE, "the bytes there fail their checksum"],
+  [E.UNKNOWN_TOPIC_OR_PARTITION, "no such partition there"],
+  [E.LEADER_NOT_AVAILABLE, "no leader"],
+  [E.NOT_LEADER_OR_FOLLOWER, "its leader has moved"],
 ]);
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
