@@ -7,10 +7,20 @@ import { Long } from "mongodb";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { mongodb } from "../../src/sinks/mongodb.ts";
 import type { PingDocument } from "../../src/sinks/mongodb-documents.ts";
-import type { DeadLetter, Slice } from "../../src/sinks/target.ts";
+import type { Slice } from "../../src/sinks/target.ts";
 import { Transactional } from "../../src/sinks/transactional.ts";
 import { howToAddMongo, missingMongo, MongoServer } from "./mongodb-server.ts";
-import { noLetters, type Ping, pingOf, receivedMs, sliceOf, taken, topicId } from "./slices.ts";
+import {
+  noLetters,
+  type Ping,
+  pingOf,
+  receivedMs,
+  sliceOf,
+  taken,
+  topicId,
+  fullPing,
+  writtenOne,
+} from "./slices.ts";
 
 const title = `MongoDB as a target (needs: ${howToAddMongo})`;
 
@@ -50,30 +60,11 @@ describe.skipIf(missingMongo())(title, () => {
   const found = () => positions().find().sort({ k_partition: 1, k_offset: 1 }).toArray();
   const offsetsOf = async () => (await found()).map(({ k_offset: offset }) => offset as number);
 
-  async function writeOne(slice: Slice, to = target()): Promise<DeadLetter[]> {
-    const letters: DeadLetter[] = [];
-    await to.open([taken(slice.partition)]);
-    await to.write([slice], async (more) => void letters.push(...more));
-    return letters;
-  }
+  const writeOne = (slice: Slice, to = target()) => writtenOne(to, slice);
 
   test("a ping is a document; its _id is its place", async () => {
-    const full = {
-      id: "d1",
-      ts: receivedMs + 7,
-      lat: -12.5,
-      lon: 77.25,
-      speed: 3.5,
-      heading: 90,
-      accuracy: 4,
-      altitude: -7.5,
-      battery: 0.25,
-      trip: "t-1",
-      seq: 9,
-      fuel: "low",
-    };
     const serial = '{"id":"d2","ts":1795250000000,"lat":1,"lon":2,"serial":9007199254740993}';
-    await writeOne(sliceOf(3, 0, [full, serial]));
+    await writeOne(sliceOf(3, 0, [fullPing, serial]));
     const { latLngToCell } = await import("h3-js");
     const at = { k_topic: "positions", k_partition: 3, received_at: new Date(receivedMs) };
     expect(await positions().find({}, { promoteLongs: false }).sort({ _id: 1 }).toArray()).toEqual([

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { ParquetQuery } from "../../src/sinks/parquet-query.ts";
 import { Parquet, type ParquetOptions } from "../../src/sinks/parquet.ts";
 import type { DeadLetter, Slice } from "../../src/sinks/target.ts";
-import { noLetters, pingOf, receivedMs, sliceOf, taken, topicId } from "./slices.ts";
+import { noLetters, pingOf, receivedMs, sliceOf, taken, topicId, fullPing } from "./slices.ts";
 
 const hourMs = 3_600_000;
 const first = "positions-0-00000000000000000000.parquet";
@@ -63,26 +63,12 @@ async function writeAll(to: Parquet, ...slices: Slice[]): Promise<DeadLetter[]> 
 }
 
 test("a ping's fields are its row's columns, the rest is in extra", async () => {
-  const full = {
-    id: "d1",
-    ts: receivedMs + 7,
-    lat: -12.5,
-    lon: 77.25,
-    speed: 3.5,
-    heading: 90,
-    accuracy: 4,
-    altitude: -7.5,
-    battery: 0.25,
-    trip: "t-1",
-    seq: 9,
-    fuel: "low",
-  };
   const flagged = { ...pingOf(2), speed: "fast", trip: "", flags: ["jump"] };
   const sink = target();
   await sink.open([taken(3)]);
   await writeAll(
     sink,
-    sliceOf(3, 0, [full, { id: "d2", ts: receivedMs, lat: 0, lon: 0 }, flagged]),
+    sliceOf(3, 0, [fullPing, { id: "d2", ts: receivedMs, lat: 0, lon: 0 }, flagged]),
   );
   const rows = await select(
     "SELECT * REPLACE (epoch_ms(ts) AS ts, epoch_ms(received_at) AS received_at, " +

@@ -5,7 +5,17 @@ import type { DeadLetter, Slice } from "../../src/sinks/target.ts";
 import { Transactional } from "../../src/sinks/transactional.ts";
 import { missing } from "../setup/parts.ts";
 import { PostgresServer } from "./postgres-server.ts";
-import { noLetters, type Ping, pingOf, receivedMs, sliceOf, taken, topicId } from "./slices.ts";
+import {
+  noLetters,
+  type Ping,
+  pingOf,
+  receivedMs,
+  sliceOf,
+  taken,
+  topicId,
+  fullPing,
+  writtenOne,
+} from "./slices.ts";
 
 describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
   let server: PostgresServer;
@@ -37,30 +47,13 @@ describe.skipIf(missing("postgresql"))("PostgreSQL as a target", () => {
   const offsetsOf = async (): Promise<number[]> =>
     (await select("SELECT k_offset FROM positions ORDER BY k_offset")).map((r) => +r.k_offset);
 
-  async function writeOne(slice: Slice, to = target()): Promise<DeadLetter[]> {
-    const letters: DeadLetter[] = [];
-    await to.open([taken(slice.partition)]);
-    await to.write([slice], async (more) => void letters.push(...more));
-    return letters;
-  }
+  const writeOne = (slice: Slice, to = target()) => writtenOne(to, slice);
 
   test("a ping's fields are its row's columns, the rest is in extra", async () => {
-    const full = {
-      id: "d1",
-      ts: receivedMs + 7,
-      lat: -12.5,
-      lon: 77.25,
-      speed: 3.5,
-      heading: 90,
-      accuracy: 4,
-      altitude: -7.5,
-      battery: 0.25,
-      trip: "t-1",
-      seq: 9,
-      fuel: "low",
-    };
     const flagged = { ...pingOf(2), speed: "fast", flags: ["jump"], trip: "ü" };
-    await writeOne(sliceOf(3, 0, [full, { id: "d2", ts: receivedMs, lat: 0, lon: 0 }, flagged]));
+    await writeOne(
+      sliceOf(3, 0, [fullPing, { id: "d2", ts: receivedMs, lat: 0, lon: 0 }, flagged]),
+    );
     const rows = await select("SELECT * FROM positions ORDER BY k_offset");
     expect(rows).toMatchObject([
       {

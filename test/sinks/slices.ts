@@ -1,6 +1,6 @@
 /** Batches for a target, as if they had been read from a gateway. */
 import { stamp } from "../../src/batch/header.ts";
-import type { DeadLetter, Slice } from "../../src/sinks/target.ts";
+import type { DeadLetter, Slice, Target } from "../../src/sinks/target.ts";
 import { batchOf } from "../log/batches.ts";
 
 export const topicId = "0f7ad4a1-5b5e-4c2e-9d51-0a3a2d5d6b10";
@@ -13,6 +13,22 @@ export function pingOf(seq: number, more: Ping = {}): Ping {
   const id = `d${seq % 7}`;
   return { id, ts: receivedMs + seq, lat: 12.97 + seq / 1e5, lon: 77.59, ...more, seq };
 }
+
+/** With everything that has a column, and two members that have none. */
+export const fullPing: Ping = {
+  id: "d1",
+  ts: receivedMs + 7,
+  lat: -12.5,
+  lon: 77.25,
+  speed: 3.5,
+  heading: 90,
+  accuracy: 4,
+  altitude: -7.5,
+  battery: 0.25,
+  trip: "t-1",
+  seq: 9,
+  fuel: "low",
+};
 
 /** A string or null is a value as it is. */
 export function sliceOf(
@@ -37,4 +53,12 @@ export const taken = (partition: number, first = 0) => {
 
 export async function noLetters(letters: DeadLetter[]): Promise<void> {
   throw new Error(`a dead letter: ${letters[0].reason}`);
+}
+
+/** Takes the slice's partition and writes it; what became dead letters. */
+export async function writtenOne(to: Target, slice: Slice): Promise<DeadLetter[]> {
+  const letters: DeadLetter[] = [];
+  await to.open([taken(slice.partition)]);
+  await to.write([slice], async (more) => void letters.push(...more));
+  return letters;
 }
