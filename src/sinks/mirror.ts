@@ -147,7 +147,7 @@ export class Mirror implements Target {
       else if (unfit.has(errorCode)) {
         const letter = lane.refused(nameOf(errorCode));
         if (letter !== null) letters.set(lane, letter);
-      } else failure ??= cluster.refusal(`${topic}/${partition}`, errorCode);
+      } else failure ??= cluster.refusal(placeOf({ topic, partition }), errorCode);
     }
     for (const lane of doubtful) await this.#lookAgain(cluster, lane, lost);
     if (letters.size > 0) await bury([...letters.values()]);

@@ -138,7 +138,7 @@ export class Worker {
     if (assignment !== this.#assignment) return;
     progress.begin(
       positions.map(({ topic, partition, next, safe = next }) => {
-        const note = parseNote(notes.get(`${topic}/${partition}`));
+        const note = parseNote(notes.get(placeOf({ topic, partition })));
         return { topic, partition, next: safe, note };
       }),
     );
@@ -166,7 +166,7 @@ export class Worker {
       for (const partition of partitions) {
         const at = (offsets: typeof first): number => Number(offsets.get(topic)?.[partition] ?? 0);
         taken.push({ topic, topicId, partition, first: at(first) });
-        ends.set(`${topic}/${partition}`, at(last));
+        ends.set(placeOf({ topic, partition }), at(last));
       }
     }
     return { taken, ends };
