@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { Live } from "../live/live.ts";
-import { clusterOrigin, logOrigin } from "../live/origin.ts";
+import { logOrigin, type Origin } from "../live/origin.ts";
 import { LogPort } from "../log/client.ts";
 import { LogReader } from "../log/reader.ts";
 import { watchThread } from "../metrics/process.ts";
@@ -42,8 +42,7 @@ await log.ready();
 const reader = new LogReader(log);
 const { host, port, allowOrigin, staleMs, dataDir, uplink } = options;
 const report = (line: string): void => tell({ line });
-const origin =
-  uplink === null ? logOrigin(log, reader, report) : clusterOrigin(uplink, Date.now, report);
+const origin = await originOf();
 const live = await Live.open({ origin, dataDir, staleMs, registry, report, now: Date.now });
 const services = { live, registry, report, allowOrigin };
 const riders = await startRiders({ ...services, host, port, dataDir });
@@ -57,6 +56,13 @@ parent.on("message", (m: ToLive) => {
   else void close();
 });
 tell({ ready: { port: riders.port } });
+
+/** Kafka's client takes a second of processor time to load: who has no uplink is spared that. */
+async function originOf(): Promise<Origin> {
+  if (uplink === null) return logOrigin(log, reader, report);
+  const { clusterOrigin } = await import("../live/cluster-origin.ts");
+  return clusterOrigin(uplink, Date.now, report);
+}
 
 async function close(): Promise<void> {
   riders.close();

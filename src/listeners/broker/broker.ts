@@ -13,7 +13,7 @@ import type { Registry } from "../../metrics/registry.ts";
 import type { LogClient } from "../../log/types.ts";
 import { MilepostError } from "../../model/errors.ts";
 import { limits } from "../../model/limits.ts";
-import { ClusterLog } from "../../uplink/cluster-log.ts";
+import type { ClusterLog } from "../../uplink/cluster-log.ts";
 import { classifyTopic } from "../mqtt/topics.ts";
 import { mendDelivery, publish, startAedes, type AedesClient } from "./aedes.ts";
 import { CommandDelivery, COMMANDS } from "./commands.ts";
@@ -41,6 +41,13 @@ export type BrokerOptions = {
   ingestWill: (topic: string, payload: Uint8Array, clientId: string) => void;
 };
 
+/** Kafka's client takes a second of processor time to load: who has no uplink is spared that. */
+async function clusterOf({ uplink = null, report }: BrokerOptions): Promise<ClusterLog | null> {
+  if (uplink === null) return null;
+  const { ClusterLog } = await import("../../uplink/cluster-log.ts");
+  return new ClusterLog(uplink, COMMANDS, report);
+}
+
 type ConnectPacket = { clientId: string; keepalive: number; will?: Will };
 type PublishPacket = { topic: string; qos: number; retain: boolean; messageId?: number };
 type Done = (error?: Error | null) => void;
@@ -53,7 +60,7 @@ export class Broker {
   readonly #persistence: Persistence;
   readonly #emitter = new Emitter();
   readonly #commands: CommandDelivery;
-  readonly #cluster: ClusterLog | null = null;
+  readonly #cluster: ClusterLog | null;
   readonly #pipes = new Set<Pipe>();
   readonly #ports: MessagePort[] = [];
   readonly #expiry: NodeJS.Timeout;
@@ -62,9 +69,10 @@ export class Broker {
   /** Wills left by a crash that a worker must take, until there is one. */
   #ingestWills: [clientId: string, will: Will][] = [];
 
-  private constructor(options: BrokerOptions) {
+  private constructor(options: BrokerOptions, cluster: ClusterLog | null) {
     this.#options = options;
-    const { log, uplink = null, now, registry, report } = options;
+    this.#cluster = cluster;
+    const { log, now, registry, report } = options;
     const metrics = brokerMetrics(registry);
     this.#metrics = metrics;
     this.#journal = new Journal(log, MQTT_STATE, metrics.journaled, report);
@@ -76,15 +84,20 @@ export class Broker {
       publish: (topic: string, payload: Uint8Array, messageExpiry: number) =>
         publish(this.#aedes, { topic, payload, qos: 1, retain: false, messageExpiry }),
     };
-    if (uplink !== null) this.#cluster = new ClusterLog(uplink, COMMANDS, report);
-    const from = this.#cluster ?? log;
-    this.#commands = new CommandDelivery(from, this.#journal, target, metrics, now, report);
+    this.#commands = new CommandDelivery(
+      cluster ?? log,
+      this.#journal,
+      target,
+      metrics,
+      now,
+      report,
+    );
     this.#expiry = setInterval(() => this.#persistence.expire(), EXPIRE_EVERY_MS).unref();
   }
 
   /** Reads the state back, publishes the wills a crash has left, and begins to deliver. */
   static async open(options: BrokerOptions): Promise<Broker> {
-    const broker = new Broker(options);
+    const broker = new Broker(options, await clusterOf(options));
     await broker.#open();
     return broker;
   }
