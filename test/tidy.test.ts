@@ -48,7 +48,7 @@ const homes: Record<string, string[]> = {
   aedes: ["listeners"],
   centrifuge: ["map"],
   commander: ["cli"],
-  "h3-js": ["partitions", "live", "map"],
+  "h3-js": ["partitions", "map"],
   geojson: ["map"],
   lmdb: ["log"],
   "maplibre-gl": ["map"],

@@ -5,7 +5,7 @@ import {
   getResolution,
   isValidCell,
   latLngToCell,
-} from "h3-js";
+} from "../partitions/h3.ts";
 import { depthIn, sidesOf } from "../partitions/cell.ts";
 
 /** Degrees; `west` may be greater than `east`: then it lies across the antimeridian. */

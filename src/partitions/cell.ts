@@ -3,7 +3,7 @@
  * for a while, so the last one is kept with a circle around the point it was found for: a point
  * inside the circle is in the same cell, and so is one on the inner side of all of its sides.
  */
-import { cellToBoundary, latLngToCell } from "h3-js";
+import { cellToBoundary, latLngToCell } from "./h3.ts";
 import { RADIANS } from "../lib/earth.ts";
 
 /**
