@@ -30,7 +30,7 @@ const parts: Part[] = [
   {
     name: "DuckDB",
     load: async () => {
-      const { duckDBVersion } = await import("../sinks/parquet-writer.ts");
+      const { duckDBVersion } = await import("../sinks/duckdb.ts");
       return `${packageVersion("@duckdb/node-api")}, engine ${duckDBVersion()}`;
     },
   },

@@ -37,12 +37,12 @@ export const sinkLimits = {
   produceMsMax: 30_000,
   /** Cells of resolution 9 whose sides are kept, some 500 B each: a large city. */
   sinkCellsMax: 40_000,
-  /** Rows of a Parquet file while they wait in memory, some 125 B each: 65 000 or so. */
+  /** Rows of a Parquet file while they wait in memory, some 85 B each: 100 000 or so. */
   parquetFileBytes: 8 * 1024 * 1024,
-  /** Of all files under way; the largest is written when there is more. A worker has 300 MB. */
-  parquetHeldBytesMax: 20 * 1024 * 1024,
-  /** DuckDB's share: one file's rows as a table, again in their order, and the file's pages. */
-  parquetWriterBytesMax: 64 * 1024 * 1024,
+  /** Of all files under way: beyond it nothing is read until the largest is written. */
+  parquetHeldBytesMax: 48 * 1024 * 1024,
+  /** Of a file that is looked into; one of ours has some kilobytes. */
+  parquetFooterBytesMax: 256 * 1024,
   /** Of `milepost query`; beyond it DuckDB spills to a temporary folder. */
   queryMemoryBytesMax: 1024 * 1024 * 1024,
   /** Left by a worker on another machine, which cannot be asked whether it lives. */

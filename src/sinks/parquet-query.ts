@@ -5,7 +5,7 @@ import type { DuckDBConnection, DuckDBInstance, DuckDBResult } from "@duckdb/nod
 import { availableParallelism } from "node:os";
 import { limits } from "../model/limits.ts";
 import { topicPrefix } from "./parquet-folder.ts";
-import { literal, openDuckDB } from "./parquet-writer.ts";
+import { literal, openDuckDB } from "./duckdb.ts";
 import { SinkFailure } from "./target.ts";
 
 export type QueryResult = {

@@ -1,11 +1,11 @@
 /**
  * Parquet files as a target. Rows wait in memory until their file is full, old, or of another hour;
- * then DuckDB writes it while the next ones are taken. Until a file is published nothing of it is
+ * then it is written while the next ones are taken. Until a file is published nothing of it is
  * committed: whoever takes the partition next begins where the newest file ends.
  */
 import { BatchCursor, offsetKey } from "./encode.ts";
 import { type FileNote, hourOf, ParquetFolder, topicFolder } from "./parquet-folder.ts";
-import { ParquetWriter } from "./parquet-writer.ts";
+import { noteOf, ParquetWriter } from "./parquet-writer.ts";
 import { PingRow } from "./ping-row.ts";
 import { Sampler } from "./sampler.ts";
 import { type Chain, type Spool, Spools } from "./spool.ts";
@@ -51,7 +51,7 @@ export class Parquet implements Target {
   readonly #row = new PingRow();
   readonly #sampler: Sampler | null;
   readonly #spools = new Spools();
-  #writer: ParquetWriter | null = null;
+  readonly #writer = new ParquetWriter();
   #publishing: Publishing | null = null;
   #outcome: Published = { lost: [], safe: [] };
   #batch: Batch | null = null;
@@ -60,9 +60,7 @@ export class Parquet implements Target {
   constructor(options: ParquetOptions) {
     this.#options = options;
     this.#sampler = options.everyMs === null ? null : new Sampler(options.everyMs);
-    const writer = async (): Promise<ParquetWriter> =>
-      (this.#writer ??= await ParquetWriter.open());
-    this.#folder = new ParquetFolder(options.dir, async (file) => (await writer()).noteOf(file));
+    this.#folder = new ParquetFolder(options.dir, noteOf);
     this.#closed.promise.catch(() => {});
   }
 
@@ -124,8 +122,6 @@ export class Parquet implements Target {
   async close(now = false): Promise<void> {
     if (now) this.#closed.reject(new Error("given up"));
     else await this.#idle();
-    if (!now) this.#writer?.close();
-    this.#writer = null;
   }
 
   async #chainsOf(partitions: Taken[]): Promise<Chain[]> {
@@ -242,12 +238,11 @@ export class Parquet implements Target {
     const { chain, start, end, hour, rows, deadLettered, newestMs } = spool;
     const { topic, topicId, partition } = chain;
     const { group } = this.#options;
-    const writer = (this.#writer ??= await ParquetWriter.open());
     const temporary = this.#folder.temporary();
     const note = { topicId, group, start, end };
     let published: boolean;
     try {
-      await writer.write(temporary, chain, spool.blocks, note);
+      await this.#writer.write(temporary, chain, rows, note);
       const file = { topic, topicId, partition, start, end, group, hour };
       published = await this.#folder.publish(temporary, file);
     } finally {
@@ -258,10 +253,12 @@ export class Parquet implements Target {
       this.#outcome.lost.push(chain);
       return;
     }
+    const { count } = rows;
     this.#spools.sealed.shift();
     this.#spools.release(spool);
     chain.safe = end;
-    this.#outcome.safe.push({ topic, topicId, partition, next: end, rows, deadLettered, newestMs });
+    const of = { topic, topicId, partition, next: end };
+    this.#outcome.safe.push({ ...of, rows: count, deadLettered, newestMs });
   }
 
   /** What was published since, and how far that leads where nothing is held. */

@@ -1,30 +1,20 @@
-/**
- * Rows that wait for their file, column by column as DuckDB has them in memory: a block is one of
- * its vectors long, and goes to it in one copy a column. Texts are bytes in a row until then.
- */
+/** Rows that wait for their file, column by column; texts that differ are bytes in a row. */
 import { copyBytes } from "../lib/copy-bytes.ts";
-import { murmur2 } from "../partitions/murmur2.ts";
-import type { CellCache } from "../partitions/cell.ts";
 import type { PingRow } from "./ping-row.ts";
 
-/** DuckDB's vector size. */
 export const blockRows = 2048;
 
 /** Of a row: numbers, and where its texts are. */
-const fixedBytes = 6 * 8 + 5 * 4 + 4 * 4;
+const fixedBytes = 5 * 8 + 5 * 4 + 3 * 4;
 /** Of usual pings. */
-const textBytes = 48 * blockRows;
-const twoTo32 = 2 ** 32;
-const OPEN = 0x7b;
-const CLOSE = 0x7d;
+const extraBytes = 16 * blockRows;
 
 export class RowBlock {
   rows = 0;
-  /** Integers of 64 bits, the low half first; microseconds, as DuckDB's timestamps. */
-  readonly ts = new Int32Array(2 * blockRows);
-  readonly received = new Int32Array(2 * blockRows);
-  readonly offset = new Int32Array(2 * blockRows);
-  readonly h3 = new Uint8Array(8 * blockRows);
+  /** ms */
+  readonly ts = new Float64Array(blockRows);
+  readonly received = new Float64Array(blockRows);
+  readonly offset = new Float64Array(blockRows);
   readonly lat = new Float64Array(blockRows);
   readonly lon = new Float64Array(blockRows);
   /** NaN: null. */
@@ -33,37 +23,32 @@ export class RowBlock {
   readonly accuracy = new Float32Array(blockRows);
   readonly altitude = new Float32Array(blockRows);
   readonly battery = new Float32Array(blockRows);
-  /** Of a row its id, trip and extra, one behind the other. */
-  texts = new Uint8Array(textBytes);
-  /** Three a row; -1: null. */
-  readonly lengths = new Int32Array(3 * blockRows);
-  /** Where a row's id begins. */
-  readonly starts = new Int32Array(blockRows);
-  #textEnd = 0;
+  /** Numbers of texts; -1: null. */
+  readonly id = new Int32Array(blockRows);
+  readonly trip = new Int32Array(blockRows);
+  /** Members of `extra`, one row's behind the other's; where they end. Empty: null. */
+  extra = new Uint8Array(extraBytes);
+  readonly extraEnds = new Uint32Array(blockRows);
+  /** What it takes of memory. */
+  heldBytes = fixedBytes * blockRows + extraBytes;
+  #extraEnd = 0;
 
   get full(): boolean {
     return this.rows === blockRows;
   }
 
-  get bytes(): number {
-    return fixedBytes * blockRows + this.texts.byteLength;
-  }
-
   clear(): void {
     this.rows = 0;
-    this.#textEnd = 0;
+    this.#extraEnd = 0;
     // some pings were very long
-    if (this.texts.byteLength > 4 * textBytes) this.texts = new Uint8Array(textBytes);
+    if (this.extra.byteLength > 4 * extraBytes) this.#replace(new Uint8Array(extraBytes));
   }
 
-  put(row: PingRow, offset: number, cells: CellCache): void {
+  put(row: PingRow, offset: number, id: number, trip: number): void {
     const i = this.rows++;
-    setInt64(this.ts, i, row.ts * 1000);
-    setInt64(this.received, i, row.received * 1000);
-    setInt64(this.offset, i, offset);
-    const cell = cells.cellOf(murmur2(row.id, row.idStart, row.idEnd), row.lat, row.lon);
-    // its high byte comes first
-    for (let k = 0; k < 8; k++) this.h3[8 * i + k] = cell[7 - k];
+    this.ts[i] = row.ts;
+    this.received[i] = row.received;
+    this.offset[i] = offset;
     this.lat[i] = row.lat;
     this.lon[i] = row.lon;
     this.speed[i] = row.speed;
@@ -71,44 +56,26 @@ export class RowBlock {
     this.accuracy[i] = row.accuracy;
     this.altitude[i] = row.altitude;
     this.battery[i] = row.battery;
-    this.#putTexts(row, i);
+    this.id[i] = id;
+    this.trip[i] = trip;
+    const { extraStart, extraEnd } = row;
+    if (extraEnd > extraStart) this.#putExtra(row.extra, extraStart, extraEnd);
+    this.extraEnds[i] = this.#extraEnd;
   }
 
-  #putTexts(row: PingRow, i: number): void {
-    const id = row.idEnd - row.idStart;
-    const trip = row.tripStart < 0 ? 0 : row.tripEnd - row.tripStart;
-    const members = row.extraEnd - row.extraStart;
-    let at = this.#textEnd;
-    this.#room(at + id + trip + members + 2);
-    const { texts, lengths } = this;
-    this.starts[i] = at;
-    copyBytes(row.id, row.idStart, row.idEnd, texts, at);
-    at += id;
-    if (trip > 0) copyBytes(row.trip, row.tripStart, row.tripEnd, texts, at);
-    at += trip;
-    lengths[3 * i] = id;
-    lengths[3 * i + 1] = row.tripStart < 0 ? -1 : trip;
-    lengths[3 * i + 2] = members === 0 ? -1 : members + 2;
-    if (members > 0) {
-      texts[at] = OPEN;
-      copyBytes(row.extra, row.extraStart, row.extraEnd, texts, at + 1);
-      texts[at + 1 + members] = CLOSE;
-      at += members + 2;
+  #putExtra(extra: Uint8Array, start: number, end: number): void {
+    const wanted = this.#extraEnd + end - start;
+    if (wanted > this.extra.byteLength) {
+      const larger = new Uint8Array(Math.max(wanted, 2 * this.extra.byteLength));
+      larger.set(this.extra.subarray(0, this.#extraEnd));
+      this.#replace(larger);
     }
-    this.#textEnd = at;
+    copyBytes(extra, start, end, this.extra, this.#extraEnd);
+    this.#extraEnd = wanted;
   }
 
-  #room(bytes: number): void {
-    if (bytes <= this.texts.byteLength) return;
-    const texts = new Uint8Array(Math.max(bytes, 2 * this.texts.byteLength));
-    texts.set(this.texts.subarray(0, this.#textEnd));
-    this.texts = texts;
+  #replace(extra: Uint8Array<ArrayBuffer>): void {
+    this.extra = extra;
+    this.heldBytes = fixedBytes * blockRows + extra.byteLength;
   }
-}
-
-function setInt64(halves: Int32Array, i: number, value: number): void {
-  const whole = Math.floor(value);
-  const high = Math.floor(whole / twoTo32);
-  halves[2 * i] = whole - high * twoTo32;
-  halves[2 * i + 1] = high;
 }

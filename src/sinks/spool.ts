@@ -1,8 +1,8 @@
 /** Rows that wait for their files: of each partition one that grows, and complete ones. */
 import { limits } from "../model/limits.ts";
-import { CellCache } from "../partitions/cell.ts";
-import { cellResolution, type PingRow } from "./ping-row.ts";
-import { RowBlock } from "./row-block.ts";
+import { HeldRows } from "./held-rows.ts";
+import type { PingRow } from "./ping-row.ts";
+import type { RowBlock } from "./row-block.ts";
 import { placeOf, type TopicPartition } from "./target.ts";
 
 /** A file to be: records `[start, end)`, all received in one hour. */
@@ -11,9 +11,7 @@ export type Spool = {
   readonly start: number;
   end: number;
   readonly hour: number;
-  readonly blocks: RowBlock[];
-  rows: number;
-  bytes: number;
+  readonly rows: HeldRows;
   deadLettered: number;
   newestMs: number;
   sinceMs: number;
@@ -36,7 +34,6 @@ export class Spools {
   /** In the order they are to be published. */
   readonly sealed: Spool[] = [];
   heldBytes = 0;
-  readonly #cells = new CellCache(cellResolution, undefined, "int64", limits.sinkCellsMax);
   readonly #free: RowBlock[] = [];
 
   get full(): boolean {
@@ -47,34 +44,21 @@ export class Spools {
   spoolFor(chain: Chain, hour: number, nowMs: number): Spool {
     const { current } = chain;
     if (current !== null) {
-      if (current.hour === hour && current.bytes < limits.parquetFileBytes) return current;
+      if (current.hour === hour && current.rows.heldBytes < limits.parquetFileBytes) return current;
       this.seal(chain);
     }
     const { start } = chain;
-    const none = { rows: 0, bytes: 0, deadLettered: 0, newestMs: 0 };
-    return (chain.current = {
-      chain,
-      start,
-      end: start,
-      hour,
-      blocks: [],
-      sinceMs: nowMs,
-      ...none,
-    });
+    const rows = new HeldRows(this.#free);
+    this.heldBytes += rows.heldBytes;
+    const none = { deadLettered: 0, newestMs: 0 };
+    const spool = { chain, start, end: start, hour, rows, sinceMs: nowMs, ...none };
+    return (chain.current = spool);
   }
 
-  put(spool: Spool, row: PingRow, offset: number): void {
-    let block = spool.blocks.at(-1);
-    let bytes = block?.bytes ?? 0;
-    if (block === undefined || block.full) {
-      block = this.#free.pop() ?? new RowBlock();
-      spool.blocks.push(block);
-      bytes = 0;
-    }
-    block.put(row, offset, this.#cells);
-    spool.rows++;
-    spool.bytes += block.bytes - bytes;
-    this.heldBytes += block.bytes - bytes;
+  put({ rows }: Spool, row: PingRow, offset: number): void {
+    const before = rows.heldBytes;
+    rows.put(row, offset);
+    this.heldBytes += rows.heldBytes - before;
   }
 
   /** No more comes into the chain's file. */
@@ -92,24 +76,21 @@ export class Spools {
     for (const chain of this.chains.values()) {
       const spool = chain.current;
       // of records that a sample leaves out there is a file an hour, which is enough
-      if (spool === null || spool.rows + spool.deadLettered === 0) continue;
+      if (spool === null || spool.rows.count + spool.deadLettered === 0) continue;
       if (spool.sinceMs <= beforeMs) this.seal(chain);
     }
   }
 
   sealLargest(): void {
     const spools = [...this.chains.values()].map(({ current }) => current);
-    const size = (spool: Spool | null): number => spool?.bytes ?? 0;
+    const size = (spool: Spool | null): number => spool?.rows.heldBytes ?? 0;
     const largest = spools.reduce((a, b) => (size(b) > size(a) ? b : a));
     if (largest !== null) this.seal(largest.chain);
   }
 
   release(spool: Spool): void {
-    this.heldBytes -= spool.bytes;
-    for (const block of spool.blocks) {
-      block.clear();
-      this.#free.push(block);
-    }
+    this.heldBytes -= spool.rows.heldBytes;
+    spool.rows.release();
   }
 
   drop(chain: Chain): void {
