@@ -99,7 +99,7 @@ describe("set-up", () => {
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
     const said = both.map(({ stderr }) => stderr).join("");
     expect(said.match(/npm ci/g)).toHaveLength(1);
-    expect(readdirSync(join(project, ".runtime"))).toEqual([]);
+    expect(readdirSync(join(project, ".runtime"))).toEqual(["types"]);
   });
 
   test("a lock whose owner is gone does not hold up a start", async () => {
@@ -107,6 +107,31 @@ describe("set-up", () => {
     const gone = execFileSync(process.execPath, ["-p", "os.hostname() + ' ' + process.pid"]);
     writeFileSync(join(project, ".runtime/packages.lock"), gone.toString().trim());
     expect((await run(["say"])).code).toBe(0);
+  });
+
+  test("types are stripped once; what a power cut has left of that is made anew", async () => {
+    const source = (word: string) => `const word: string = "${word}";\nconsole.log(word);\n`;
+    const main = join(project, "src/main.ts");
+    const says = async (word: string) =>
+      expect(await run([])).toEqual({ code: 0, signal: null, stdout: `${word}\n`, stderr: "" });
+    writeFileSync(main, source("one"));
+    expect((await run([])).stdout).toBe("one\n");
+    const folder = join(project, ".runtime/types", process.version);
+    const [kept, ...others] = readdirSync(folder);
+    expect(others).toEqual([]);
+    const whole = readFileSync(join(folder, kept), "utf8");
+    expect(whole).toContain('const word         = "one"');
+    for (const damaged of ["", whole.slice(0, -1), whole.replace("one", "two"), "\0".repeat(99)]) {
+      writeFileSync(join(folder, kept), damaged);
+      await says("one");
+      expect(readFileSync(join(folder, kept), "utf8")).toBe(whole);
+    }
+    writeFileSync(main, source("six"));
+    await says("six");
+    // nothing can be written there
+    rmSync(join(project, ".runtime/types"), { recursive: true });
+    writeFileSync(join(project, ".runtime/types"), "");
+    await says("six");
   });
 
   test("through a symbolic link, from any directory", async () => {

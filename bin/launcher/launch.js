@@ -24,6 +24,8 @@ async function launch({ script, entry }) {
     if (node.path !== process.execPath) return rerun(node.path, script);
     if (nodeFlags.some((flag) => !process.execArgv.includes(flag))) return replace(script);
     dieWithParent();
+    // what it uses is not in a Node 18
+    require("./types.js").keepStripped(root);
   } catch (error) {
     process.stderr.write(`milepost: ${error.expected ? error.message : error.stack}\n`);
     process.exit(1);

@@ -1,6 +1,7 @@
 /** The threads of a node, as they are started; each but the log thread has a port to that one. */
-import { MessageChannel, Worker } from "node:worker_threads";
+import { MessageChannel, type Worker } from "node:worker_threads";
 import type { ServeOptions } from "../config/options.ts";
+import { startThread } from "../lib/thread.ts";
 import type { Broker } from "../listeners/broker/broker.ts";
 import type { ClaimRegistry } from "../listeners/claims.ts";
 import type { LogThreadOptions, ToLogThread } from "../log/protocol.ts";
@@ -22,7 +23,7 @@ export function startLogThread(options: ServeOptions): Worker {
   const durability = options.durability === "mirrored" ? "flushed" : options.durability;
   const uplink = options.uplink === null ? null : { mirrored: options.durability === "mirrored" };
   const workerData: LogThreadOptions = { dir, diskMin, durability, uplink, now: Date.now() };
-  return new Worker(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
+  return startThread(new URL("../log/thread.ts", import.meta.url), { workerData, name: "log" });
 }
 
 export function clientPort(logThread: Worker) {
@@ -59,7 +60,7 @@ export function startIngest(
     broker: broker.port2,
     claims: claims.port2,
   };
-  const thread = new Worker(new URL("./ingest.ts", import.meta.url), {
+  const thread = startThread(new URL("./ingest.ts", import.meta.url), {
     workerData,
     transferList: [producer.port1, log, broker.port2, claims.port2],
     resourceLimits: { maxYoungGenerationSizeMb: INGEST_YOUNG_MB },
@@ -79,7 +80,7 @@ export function startKafka(
 ): { worker: Worker; ready: Promise<number> } {
   const log = clientPort(logThread);
   const workerData: KafkaOptions = { host, port, advertise, nodeId: NODE, dataDir, log };
-  const worker = new Worker(new URL("./kafka.ts", import.meta.url), {
+  const worker = startThread(new URL("./kafka.ts", import.meta.url), {
     workerData,
     transferList: [log],
     name: "kafka",
@@ -95,7 +96,7 @@ export function startLive(
 ): { worker: Worker; ready: Promise<number> } {
   const log = clientPort(logThread);
   const workerData: LiveThreadOptions = { host, port, allowOrigin, staleMs, dataDir, uplink, log };
-  const worker = new Worker(new URL("./live.ts", import.meta.url), {
+  const worker = startThread(new URL("./live.ts", import.meta.url), {
     workerData,
     transferList: [log],
     name: "live",
@@ -122,7 +123,7 @@ export function startUplink(
 ): { worker: Worker; ready: Promise<void> } {
   const log = clientPort(logThread);
   const workerData: UplinkThreadOptions = { brokers, dataDir, regions, log };
-  const worker = new Worker(new URL("./uplink.ts", import.meta.url), {
+  const worker = startThread(new URL("./uplink.ts", import.meta.url), {
     workerData,
     transferList: [log],
     name: "uplink",
