@@ -7,6 +7,8 @@ export class HeldRows {
   readonly blocks: RowBlock[] = [];
   readonly ids = new TextTable();
   readonly trips = new TextTable();
+  /** What it takes of memory. */
+  heldBytes = this.ids.heldBytes + this.trips.heldBytes;
   /** By driver: the trip of the last row, which is mostly the next one's too. */
   #lastTrips = new Int32Array(this.ids.ends.length);
   readonly #free: RowBlock[];
@@ -23,12 +25,6 @@ export class HeldRows {
     return this.#last === null ? 0 : (this.blocks.length - 1) * blockRows + this.#last.rows;
   }
 
-  /** What it takes of memory. */
-  get heldBytes(): number {
-    const texts = this.ids.heldBytes + this.trips.heldBytes + this.#lastTrips.byteLength;
-    return this.#fullBytes + (this.#last?.heldBytes ?? 0) + texts;
-  }
-
   put(row: PingRow, offset: number): void {
     let block = this.#last;
     if (block === null || block.full) {
@@ -38,6 +34,7 @@ export class HeldRows {
     }
     const id = this.ids.put(row.id, row.idStart, row.idEnd);
     block.put(row, offset, id, row.tripStart < 0 ? -1 : this.#tripOf(row, id));
+    this.heldBytes = this.#fullBytes + block.heldBytes + this.ids.heldBytes + this.trips.heldBytes;
   }
 
   #tripOf({ trip, tripStart, tripEnd }: PingRow, id: number): number {

@@ -201,8 +201,8 @@ export class Parquet implements Target {
   /** Until there is room; or, with `all`, until nothing is left that is sealed. */
   async #publish(all: boolean): Promise<void> {
     for (;;) {
-      const full = this.#spools.full;
-      if (full && this.#spools.sealed.length === 0) this.#spools.sealLargest();
+      const { full, nearlyFull, sealed } = this.#spools;
+      if (nearlyFull && sealed.length === 0) this.#spools.sealLargest();
       this.#publishing ??= this.#begin();
       if (this.#publishing === null) return;
       const publishing = this.#publishing;

@@ -40,6 +40,11 @@ export class Spools {
     return this.heldBytes > limits.parquetHeldBytesMax;
   }
 
+  /** A file is to be written while there is still room for what comes meanwhile. */
+  get nearlyFull(): boolean {
+    return this.heldBytes > 0.75 * limits.parquetHeldBytesMax;
+  }
+
   /** The one that a record of this hour belongs to. */
   spoolFor(chain: Chain, hour: number, nowMs: number): Spool {
     const { current } = chain;

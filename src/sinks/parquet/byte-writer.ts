@@ -74,6 +74,19 @@ export class ByteWriter {
     this.end += end - start;
   }
 
+  /** So many, to be written by whoever takes them. */
+  take(length: number): Uint8Array {
+    this.room(length);
+    this.end += length;
+    return this.bytes.subarray(this.end - length, this.end);
+  }
+
+  /** A BYTE_ARRAY as PLAIN has it: behind its length. */
+  text(source: Uint8Array, start = 0, end = source.byteLength): void {
+    this.uint32(end - start);
+    this.copy(source, start, end);
+  }
+
   written(): Uint8Array {
     return this.bytes.subarray(0, this.end);
   }

@@ -1,68 +1,52 @@
-/**
- * A file's columns, each as one page of values, and a dictionary before it where there is one: how
- * they are encoded, and what their statistics are.
- */
-import { CellCache } from "../../partitions/cell.ts";
+/** Held rows as columns of a file: the encoding of each, and its statistics. */
 import { limits } from "../../model/limits.ts";
+import { CellCache } from "../../partitions/cell.ts";
+import type { HeldRows } from "../held-rows.ts";
 import { cellResolution } from "../ping-row.ts";
-import { blockRows } from "../row-block.ts";
 import type { TextTable } from "../text-table.ts";
-import { ByteWriter } from "./byte-writer.ts";
-import {
-  areNear,
-  bitsOf,
-  byteStreamSplit,
-  definitionLevels,
-  deltaBinaryPacked,
-  hybrid,
-} from "./encodings.ts";
+import type { ByteWriter } from "./byte-writer.ts";
+import { areNear, byteStreamSplit, deltaBinaryPacked } from "./encodings.ts";
 import { FloatDictionary } from "./float-dictionary.ts";
 import { Encoding } from "./format.ts";
-import { SortedRows } from "./sorted-rows.ts";
-import type { HeldRows } from "../held-rows.ts";
-
-/** The values of a row group's column. Bytes are its own. */
-export type EncodedColumn = {
-  dictionary: { values: number; bytes: Uint8Array } | null;
-  encoding: number;
-  data: Uint8Array;
-  nulls: number;
-  /** As PLAIN has them; null: not known. */
-  min: Uint8Array | null;
-  max: Uint8Array | null;
-};
+import { type Bounds, type EncodedColumn, Levels, noBounds, PageWriter } from "./pages.ts";
+import { Scratch } from "./scratch.ts";
+import { slots, SortedRows } from "./sorted-rows.ts";
 
 type Place = { topic: string; partition: number };
 
-/** Statistics are looked through at every query: a longer text is none. */
+/** Bounds are read at every query: a longer text is none. */
 const boundBytesMax = 256;
-const OPEN = 0x7b;
-const CLOSE = 0x7d;
 
-/** Encodes columns one after the other; what it keeps between two is scratch. */
+/** Encodes the columns of one file after the other. What it gives holds until the next file. */
 export class ColumnEncoder {
-  readonly #out = new ByteWriter();
+  readonly #pages = new PageWriter();
+  readonly #scratch = new Scratch();
   readonly #cells = new CellCache(cellResolution, 1, "int64", limits.sinkCellsMax);
   readonly #floats = new FloatDictionary();
 
-  /** Of the schema, in its order. */
+  /** In the order of the schema. */
   *columns(held: HeldRows, { topic, partition }: Place): Generator<EncodedColumn> {
-    const rows = new SortedRows(held);
+    this.#pages.begin();
+    const rows = new SortedRows(held, this.#scratch);
+    const number = Buffer.alloc(4);
+    number.writeInt32LE(partition);
+    const lat = rows.doubles("lat", slots.lat);
+    const lon = rows.doubles("lon", slots.lon);
     yield this.#times(rows.doubles("ts"));
     yield this.#texts(rows.texts("id"), rows.ids, rows.idsInOrder);
-    yield this.#doubles(rows.doubles("lat"));
-    yield this.#doubles(rows.doubles("lon"));
+    yield this.#doubles(lat);
+    yield this.#doubles(lon);
     yield this.#floatsOf(rows.floats("speed"));
     yield this.#floatsOf(rows.floats("heading"));
     yield this.#floatsOf(rows.floats("accuracy"));
     yield this.#floatsOf(rows.floats("altitude"));
     yield this.#floatsOf(rows.floats("battery"));
     yield this.#texts(rows.texts("trip"), rows.trips, null);
-    yield this.#cellsOf(rows);
+    yield this.#cellsOf(lat, lon);
     yield this.#extras(rows);
     yield this.#times(rows.doubles("received"));
-    yield this.#constant(rows.count, plainText(topic), Buffer.from(topic));
-    yield this.#constant(rows.count, plainInt32(partition), plainInt32(partition));
+    yield this.#constant(rows.count, Buffer.from(topic), true);
+    yield this.#constant(rows.count, number, false);
     yield this.#wholes(rows.doubles("offset"));
   }
 
@@ -73,219 +57,153 @@ export class ColumnEncoder {
   }
 
   #wholes(values: Float64Array): EncodedColumn {
-    let [min, max] = [Infinity, -Infinity];
-    for (const value of values) {
-      if (value < min) min = value;
-      if (value > max) max = value;
-    }
-    const out = this.#begin(null, values.length);
+    const [min, max] = extremes(values);
     const near = areNear(min, max);
-    if (near) deltaBinaryPacked(out, values, values.length);
-    else for (const value of values) out.int64(value);
-    const data = this.#take();
-    return {
-      dictionary: null,
-      encoding: near ? Encoding.DELTA_BINARY_PACKED : Encoding.PLAIN,
-      data,
-      nulls: 0,
-      min: this.#plain((to) => to.int64(min)),
-      max: this.#plain((to) => to.int64(max)),
+    const put = (out: ByteWriter): void => {
+      if (near) deltaBinaryPacked(out, values, values.length);
+      else for (const value of values) out.int64(value);
     };
+    const encoding = near ? Encoding.DELTA_BINARY_PACKED : Encoding.PLAIN;
+    return this.#pages.column(new Levels(values.length), encoding, put, {
+      min: this.#pages.bytes((out) => out.int64(min)),
+      max: this.#pages.bytes((out) => out.int64(max)),
+    });
   }
 
   #doubles(values: Float64Array): EncodedColumn {
-    const out = this.#begin(null, values.length);
-    const { buffer, byteOffset, byteLength } = values;
-    byteStreamSplit(out, new Uint8Array(buffer, byteOffset, byteLength), values.length, 8);
-    const data = this.#take();
-    const bounds = this.#bounds(values, (to, value) => to.double(value));
-    return { dictionary: null, encoding: Encoding.BYTE_STREAM_SPLIT, data, nulls: 0, ...bounds };
+    const put = (out: ByteWriter): void => byteStreamSplit(out, bytesOf(values), values.length, 8);
+    const bounds = this.#bounds(values, (out, value) => out.double(value));
+    const levels = new Levels(values.length);
+    return this.#pages.column(levels, Encoding.BYTE_STREAM_SPLIT, put, bounds);
   }
 
   /** NaN: null. */
   #floatsOf(values: Float32Array): EncodedColumn {
-    const rows = values.length;
-    const bounds = this.#bounds(values, (to, value) => to.float(value));
-    let levels: Int32Array | null = null;
+    const bounds = this.#bounds(values, (out, value) => out.float(value));
+    const levels = new Levels(values.length);
     let count = 0;
-    for (let i = 0; i < rows; i++) {
+    for (let i = 0; i < values.length; i++) {
       const value = values[i];
-      if (value === value) {
-        values[count++] = value;
-        if (levels !== null) levels[i] = 1;
-      } else levels ??= new Int32Array(rows).fill(1, 0, i);
+      if (value === value) values[count++] = value;
+      else levels.lacks(i);
     }
-    const nulls = rows - count;
     const { buffer, byteOffset } = values;
     const bits = new Int32Array(buffer, byteOffset, count);
-    const indices = this.#floats.indicesOf(bits);
-    if (indices !== null) {
-      const distinct = this.#floats.count;
-      const dictionary = { values: distinct, bytes: this.#floats.bytes() };
-      const data = this.#indexed(indices, count, distinct, levels, rows);
-      return { dictionary, encoding: Encoding.RLE_DICTIONARY, data, nulls, ...bounds };
+    const indices = this.#scratch.ints(slots.indices, count);
+    if (this.#floats.index(bits, indices)) {
+      const dictionary = { values: this.#floats.count, bytes: this.#floats.bytes() };
+      return this.#pages.indexed(levels, dictionary, indices, bounds);
     }
-    const out = this.#begin(levels, rows);
-    byteStreamSplit(out, new Uint8Array(buffer, byteOffset, 4 * count), count, 4);
-    const data = this.#take();
-    return { dictionary: null, encoding: Encoding.BYTE_STREAM_SPLIT, data, nulls, ...bounds };
+    const put = (out: ByteWriter): void => byteStreamSplit(out, bytesOf(values), count, 4);
+    return this.#pages.column(levels, Encoding.BYTE_STREAM_SPLIT, put, bounds);
   }
 
   /** Zero is one value and has two signs: bounds are -0 and +0, as parquet.thrift wants them. */
   #bounds(
     values: Float64Array | Float32Array,
-    put: (to: ByteWriter, value: number) => void,
-  ): { min: Uint8Array | null; max: Uint8Array | null } {
-    let [min, max] = [Infinity, -Infinity];
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i];
-      if (value < min) min = value;
-      if (value > max) max = value;
-    }
-    if (min > max) return { min: null, max: null };
+    put: (out: ByteWriter, value: number) => void,
+  ): Bounds {
+    const [min, max] = extremes(values);
+    if (min > max) return noBounds;
     return {
-      min: this.#plain((to) => put(to, min === 0 ? -0 : min)),
-      max: this.#plain((to) => put(to, max === 0 ? 0 : max)),
+      min: this.#pages.bytes((out) => put(out, min === 0 ? -0 : min)),
+      max: this.#pages.bytes((out) => put(out, max === 0 ? 0 : max)),
     };
   }
 
   /** Numbers of texts, -1: null. `order`: that of their bytes, where it is known. */
   #texts(numbers: Int32Array, texts: TextTable, order: Int32Array | null): EncodedColumn {
-    const { count: distinct } = texts;
-    const at = new Int32Array(distinct);
-    const out = this.#out;
-    for (let k = 0; k < distinct; k++) {
-      const text = order === null ? k : order[k];
-      at[text] = k;
-      const [start, end] = [texts.startOf(text), texts.endOf(text)];
-      out.uint32(end - start);
-      out.copy(texts.bytes, start, end);
-    }
-    const dictionary = { values: distinct, bytes: this.#take() };
-    const rows = numbers.length;
-    let levels: Int32Array | null = null;
+    const indices = new Int32Array(texts.count);
+    const bytes = this.#pages.bytes((out) => {
+      for (let k = 0; k < texts.count; k++) {
+        const text = order === null ? k : order[k];
+        indices[text] = k;
+        out.text(texts.bytes, texts.startOf(text), texts.endOf(text));
+      }
+    });
+    const levels = new Levels(numbers.length);
     let count = 0;
-    for (let i = 0; i < rows; i++) {
+    for (let i = 0; i < numbers.length; i++) {
       const text = numbers[i];
-      if (text >= 0) {
-        numbers[count++] = at[text];
-        if (levels !== null) levels[i] = 1;
-      } else levels ??= new Int32Array(rows).fill(1, 0, i);
+      if (text >= 0) numbers[count++] = indices[text];
+      else levels.lacks(i);
     }
-    const data = this.#indexed(numbers, count, distinct, levels, rows);
-    const encoding = Encoding.RLE_DICTIONARY;
-    return { dictionary, encoding, data, nulls: rows - count, ...boundsOf(texts) };
+    const dictionary = { values: texts.count, bytes };
+    return this.#pages.indexed(levels, dictionary, numbers, textBounds(texts));
   }
 
-  /** H3 cells: an index of each that comes up. */
-  #cellsOf(rows: SortedRows): EncodedColumn {
-    const places = rows.rows();
-    const indices = new Int32Array(rows.count);
+  /** A driver is in one cell for a while, so the rows before tell it mostly. */
+  #cellsOf(lat: Float64Array, lon: Float64Array): EncodedColumn {
+    const indices = this.#scratch.ints(slots.indices, lat.length);
     const known = new Map<bigint, number>();
-    const out = this.#out;
+    const values: bigint[] = [];
     let last: Uint8Array | null = null;
-    let [min, max] = [2n ** 64n, -1n];
-    for (let i = 0, index = 0; i < rows.count; i++) {
-      const block = rows.blockOf(places[i]);
-      const at = places[i] % blockRows;
-      const cell = this.#cells.cellOf(0, block.lat[at], block.lon[at]);
+    for (let i = 0, index = 0; i < lat.length; i++) {
+      const cell = this.#cells.cellOf(0, lat[i], lon[i]);
       if (cell !== last) {
         last = cell;
         const value = Buffer.from(cell.buffer, cell.byteOffset, 8).readBigUInt64BE();
-        index = known.get(value) ?? known.size;
-        if (index === known.size) {
-          known.set(value, index);
-          // its high byte comes first
-          for (let k = 7; k >= 0; k--) out.byte(cell[k]);
-          if (value < min) min = value;
-          if (value > max) max = value;
-        }
+        index = known.get(value) ?? values.push(value) - 1;
+        known.set(value, index);
       }
       indices[i] = index;
     }
-    const dictionary = { values: known.size, bytes: this.#take() };
-    const data = this.#indexed(indices, rows.count, known.size, null, rows.count);
-    const bounds = { min: plainUint64(min), max: plainUint64(max) };
-    return { dictionary, encoding: Encoding.RLE_DICTIONARY, data, nulls: 0, ...bounds };
+    const bytes = bytesOf(BigUint64Array.from(values));
+    const sorted = BigUint64Array.from(values).sort();
+    const bounds = { min: bytesOf(sorted.slice(0, 1)), max: bytesOf(sorted.slice(-1)) };
+    const dictionary = { values: values.length, bytes };
+    return this.#pages.indexed(new Levels(lat.length), dictionary, indices, bounds);
   }
 
-  /** DELTA_LENGTH_BYTE_ARRAY: lengths, then the texts. */
+  /** DELTA_LENGTH_BYTE_ARRAY: lengths, then texts. */
   #extras(rows: SortedRows): EncodedColumn {
-    const places = rows.rows();
-    const lengths = new Float64Array(rows.count);
-    const texts = new ByteWriter(16 * rows.count);
-    let levels: Int32Array | null = null;
+    const lengths = rows.extraLengths();
+    const starts = this.#scratch.ints(slots.indices, rows.count);
+    const levels = new Levels(rows.count);
     let count = 0;
+    let total = 0;
     for (let i = 0; i < rows.count; i++) {
-      const block = rows.blockOf(places[i]);
-      const at = places[i] % blockRows;
-      const start = at === 0 ? 0 : block.extraEnds[at - 1];
-      const end = block.extraEnds[at];
-      if (end > start) {
-        lengths[count++] = end - start + 2;
-        texts.byte(OPEN);
-        texts.copy(block.extra, start, end);
-        texts.byte(CLOSE);
-        if (levels !== null) levels[i] = 1;
-      } else levels ??= new Int32Array(rows.count).fill(1, 0, i);
+      const length = lengths[i];
+      starts[i] = total;
+      total += length;
+      if (length > 0) lengths[count++] = length;
+      else levels.lacks(i);
     }
-    const out = this.#begin(levels, rows.count);
+    const put = (out: ByteWriter): void => {
+      if (count > 0) deltaBinaryPacked(out, lengths, count);
+      rows.copyExtras(out.take(total), starts);
+    };
     const encoding = count > 0 ? Encoding.DELTA_LENGTH_BYTE_ARRAY : Encoding.PLAIN;
-    if (count > 0) deltaBinaryPacked(out, lengths, count);
-    out.copy(texts.written());
-    const data = this.#take();
-    const nulls = rows.count - count;
-    return { dictionary: null, encoding, data, nulls, min: null, max: null };
+    return this.#pages.column(levels, encoding, put, noBounds);
   }
 
-  /** One value for all rows; `bound`: without the length that a text has in front. */
-  #constant(rows: number, value: Uint8Array, bound: Uint8Array): EncodedColumn {
-    const data = this.#indexed(new Int32Array(rows), rows, 1, null, rows);
-    const dictionary = { values: 1, bytes: value };
-    const encoding = Encoding.RLE_DICTIONARY;
-    return { dictionary, encoding, data, nulls: 0, min: bound, max: bound };
-  }
-
-  /** RLE_DICTIONARY: the width of its indices, and those. */
-  #indexed(
-    indices: Int32Array,
-    count: number,
-    distinct: number,
-    levels: Int32Array | null,
-    rows: number,
-  ): Uint8Array {
-    const out = this.#begin(levels, rows);
-    // no reader needs to know that there are indices of no bits
-    const width = Math.max(1, bitsOf(distinct - 1));
-    out.byte(width);
-    hybrid(out, indices, count, width);
-    return this.#take();
-  }
-
-  #begin(levels: Int32Array | null, rows: number): ByteWriter {
-    definitionLevels(this.#out, levels, rows);
-    return this.#out;
-  }
-
-  #take(): Uint8Array {
-    const bytes = this.#out.written().slice();
-    this.#out.end = 0;
-    return bytes;
-  }
-
-  #plain(put: (to: ByteWriter) => void): Uint8Array {
-    put(this.#out);
-    return this.#take();
+  /** One value for all rows. */
+  #constant(rows: number, value: Uint8Array, isText: boolean): EncodedColumn {
+    const bytes = this.#pages.bytes((out) => (isText ? out.text(value) : out.copy(value)));
+    const bounds = { min: value, max: value };
+    const dictionary = { values: 1, bytes };
+    const all = this.#scratch.ints(slots.indices, rows).fill(0);
+    return this.#pages.indexed(new Levels(rows), dictionary, all, bounds);
   }
 }
 
-function boundsOf(texts: TextTable): { min: Uint8Array | null; max: Uint8Array | null } {
+/** Without NaN; from Infinity to -Infinity when there are none. */
+function extremes(values: Float64Array | Float32Array): [min: number, max: number] {
+  let [min, max] = [Infinity, -Infinity];
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (value < min) min = value;
+    if (value > max) max = value;
+  }
+  return [min, max];
+}
+
+function textBounds(texts: TextTable): Bounds {
   const bytes = Buffer.from(texts.bytes.buffer);
-  const of = (text: number): Buffer => bytes.subarray(texts.startOf(text), texts.endOf(text));
   let min: Buffer | null = null;
   let max: Buffer | null = null;
   for (let text = 0; text < texts.count; text++) {
-    const own = of(text);
+    const own = bytes.subarray(texts.startOf(text), texts.endOf(text));
     if (min === null || own.compare(min) < 0) min = own;
     if (max === null || own.compare(max) > 0) max = own;
   }
@@ -294,19 +212,7 @@ function boundsOf(texts: TextTable): { min: Uint8Array | null; max: Uint8Array |
   return { min: bound(min), max: bound(max) };
 }
 
-function plainText(text: string): Uint8Array {
-  const bytes = Buffer.from(text);
-  return Buffer.concat([plainInt32(bytes.byteLength), bytes]);
-}
-
-function plainInt32(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4);
-  bytes.writeInt32LE(value);
-  return bytes;
-}
-
-function plainUint64(value: bigint): Uint8Array {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigUInt64LE(value);
-  return bytes;
+/** As they lie in memory, which is little-endian as Parquet is. */
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

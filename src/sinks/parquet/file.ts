@@ -2,11 +2,11 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { setImmediate as turn } from "node:timers/promises";
 import { promisify } from "node:util";
-import { constants, crc32, zstdCompress } from "node:zlib";
+import { constants, crc32, zstdCompress, zstdCompressSync } from "node:zlib";
 import { limits } from "../../model/limits.ts";
 import type { HeldRows } from "../held-rows.ts";
 import { ByteWriter } from "./byte-writer.ts";
-import { ColumnEncoder, type EncodedColumn } from "./columns.ts";
+import { ColumnEncoder } from "./columns.ts";
 import {
   type Chunk,
   Codec,
@@ -15,12 +15,14 @@ import {
   fileMetaData,
   magic,
 } from "./format.ts";
+import type { EncodedColumn } from "./pages.ts";
 import { readStruct, type Read, type Value } from "./thrift.ts";
 
 const compress = promisify(zstdCompress);
 const level = 1;
-/** What is shorter does not pay for a compression. */
-const compressedBytesMin = 128;
+/** What is shorter is not worth compressing; or not worth a turn on another thread. */
+const compressedBytesMin = 1024;
+const asyncBytesMin = 16 * 1024;
 /** Other work waits so long for its turn. */
 const turnMs = 10;
 
@@ -104,12 +106,14 @@ async function compressColumn(column: EncodedColumn, rows: number): Promise<Page
 
 async function compressed(bytes: Uint8Array, codec: number): Promise<Uint8Array> {
   if (codec === Codec.UNCOMPRESSED) return bytes;
-  return compress(bytes, {
+  const options = {
     params: { [constants.ZSTD_c_compressionLevel]: level },
     pledgedSrcSize: bytes.byteLength,
-    // one piece, and so one turn on another thread; zstd's bound for what does not shrink
+    // in one piece; zstd's bound for what does not shrink
     chunkSize: bytes.byteLength + (bytes.byteLength >>> 8) + 1024,
-  });
+  };
+  if (bytes.byteLength < asyncBytesMin) return zstdCompressSync(bytes, options);
+  return compress(bytes, options);
 }
 
 function sizesOf(bytes: Uint8Array, compressedBytes: Uint8Array) {

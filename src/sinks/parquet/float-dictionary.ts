@@ -10,21 +10,20 @@ export class FloatDictionary {
   /** Open addressing: an index and one; 0 is free. */
   readonly #slots = new Int32Array(slots);
 
-  /** Of each value the index in the dictionary; null: there are too many. Values by their bits. */
-  indicesOf(values: Int32Array): Int32Array | null {
+  /** Each value's index in the dictionary; false: there are too many. Values by their bits. */
+  index(values: Int32Array, indices: Int32Array): boolean {
     this.count = 0;
     this.#slots.fill(0);
     const countMax = Math.min(distinctMax, values.length / 2);
-    const indices = new Int32Array(values.length);
     let index = 0;
     for (let i = 0; i < values.length; i++) {
       const value = values[i];
       // one after the other they are often the same
       if (i === 0 || value !== values[i - 1]) index = this.#put(value);
-      if (this.count > countMax) return null;
+      if (this.count > countMax) return false;
       indices[i] = index;
     }
-    return indices;
+    return true;
   }
 
   bytes(): Uint8Array {

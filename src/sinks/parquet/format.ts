@@ -3,7 +3,7 @@
  * parquet-format's parquet.thrift; what a type means is in LogicalTypes.md.
  */
 import { version } from "../../version.ts";
-import type { EncodedColumn } from "./columns.ts";
+import type { EncodedColumn } from "./pages.ts";
 import { binary, bool, i32, i64, i8, list, struct, text, type Value } from "./thrift.ts";
 
 /** At both ends of a file. */

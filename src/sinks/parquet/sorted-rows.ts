@@ -1,11 +1,19 @@
 /** Rows in the order of their file: one driver stands together, by offset. Column by column. */
 import type { HeldRows } from "../held-rows.ts";
+import type { Scratch } from "./scratch.ts";
+import { copyBytes } from "../../lib/copy-bytes.ts";
 import { blockRows, type RowBlock } from "../row-block.ts";
 import type { TextTable } from "../text-table.ts";
 
 type DoubleColumn = "ts" | "received" | "offset" | "lat" | "lon";
 type FloatColumn = "speed" | "heading" | "accuracy" | "altitude" | "battery";
 type TextColumn = "id" | "trip";
+
+/** Of `Scratch`. */
+export const slots = { column: 0, places: 1, lat: 2, lon: 3, indices: 4 } as const;
+
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
 
 export class SortedRows {
   readonly count: number;
@@ -16,66 +24,72 @@ export class SortedRows {
   readonly #blocks: RowBlock[];
   /** By row as it came: where it goes. */
   readonly #places: Int32Array;
-  /** One column at a time. */
-  readonly #column: ArrayBuffer;
+  readonly #scratch: Scratch;
 
-  constructor(rows: HeldRows) {
+  /** Columns are in `scratch`: one of doubles in its own slot, all others in one, until the next. */
+  constructor(rows: HeldRows, scratch: Scratch) {
     this.count = rows.count;
     this.ids = rows.ids;
     this.trips = rows.trips;
     this.#blocks = rows.blocks;
+    this.#scratch = scratch;
     this.idsInOrder = inOrder(rows.ids);
-    this.#column = new ArrayBuffer(8 * this.count);
     this.#places = this.#sort();
   }
 
-  /** Valid until the next column is taken. */
-  doubles(name: DoubleColumn): Float64Array {
-    const column = new Float64Array(this.#column, 0, this.count);
-    const places = this.#places;
+  doubles(name: DoubleColumn, slot: number = slots.column): Float64Array<ArrayBuffer> {
+    const column = this.#scratch.doubles(slot, this.count);
     for (const [b, block] of this.#blocks.entries()) {
-      const values = block[name];
-      for (let i = 0, row = b * blockRows; i < block.rows; i++, row++) {
-        column[places[row]] = values[i];
-      }
+      placeDoubles(column, this.#places, b * blockRows, block[name], block.rows);
     }
     return column;
   }
 
-  floats(name: FloatColumn): Float32Array {
-    const column = new Float32Array(this.#column, 0, this.count);
-    const places = this.#places;
+  floats(name: FloatColumn): Float32Array<ArrayBuffer> {
+    const column = this.#scratch.floats(slots.column, this.count);
     for (const [b, block] of this.#blocks.entries()) {
-      const values = block[name];
-      for (let i = 0, row = b * blockRows; i < block.rows; i++, row++) {
-        column[places[row]] = values[i];
-      }
+      placeFloats(column, this.#places, b * blockRows, block[name], block.rows);
     }
     return column;
   }
 
-  texts(name: TextColumn): Int32Array {
-    const column = new Int32Array(this.#column, 0, this.count);
-    const places = this.#places;
+  texts(name: TextColumn): Int32Array<ArrayBuffer> {
+    const column = this.#scratch.ints(slots.column, this.count);
     for (const [b, block] of this.#blocks.entries()) {
-      const values = block[name];
-      for (let i = 0, row = b * blockRows; i < block.rows; i++, row++) {
-        column[places[row]] = values[i];
-      }
+      placeNumbers(column, this.#places, b * blockRows, block[name], block.rows);
     }
     return column;
   }
 
-  /** By place: which row, as `blockOf` and its index there take it. */
-  rows(): Int32Array {
-    const column = new Int32Array(this.#column, 0, this.count);
-    const places = this.#places;
-    for (let row = 0; row < this.count; row++) column[places[row]] = row;
-    return column;
+  /** Of the texts of `extra`; 0: null. */
+  extraLengths(): Float64Array<ArrayBuffer> {
+    const lengths = this.#scratch.doubles(slots.column, this.count);
+    let row = 0;
+    for (const { rows, extraEnds } of this.#blocks) {
+      for (let i = 0, start = 0; i < rows; i++) {
+        const end = extraEnds[i];
+        lengths[this.#places[row++]] = end > start ? end - start + 2 : 0;
+        start = end;
+      }
+    }
+    return lengths;
   }
 
-  blockOf(row: number): RowBlock {
-    return this.#blocks[Math.floor(row / blockRows)];
+  /** Puts the texts of `extra` where they begin. */
+  copyExtras(to: Uint8Array, starts: Int32Array): void {
+    let row = 0;
+    for (const { rows, extra, extraEnds } of this.#blocks) {
+      for (let i = 0, start = 0; i < rows; i++) {
+        const end = extraEnds[i];
+        const at = starts[this.#places[row++]];
+        if (end > start) {
+          to[at] = OPEN;
+          copyBytes(extra, start, end, to, at + 1);
+          to[at + 1 + end - start] = CLOSE;
+        }
+        start = end;
+      }
+    }
   }
 
   /** A counting sort by driver; rows came by offset. */
@@ -93,7 +107,7 @@ export class SortedRows {
       for (let i = 0; i < block.rows; i++) next[ranks[block.id[i]] + 1]++;
     }
     for (let rank = 1; rank <= ids.count; rank++) next[rank] += next[rank - 1];
-    const places = new Int32Array(count);
+    const places = this.#scratch.ints(slots.places, count);
     let row = 0;
     for (const block of this.#blocks) {
       for (let i = 0; i < block.rows; i++) places[row++] = next[ranks[block.id[i]]]++;
@@ -108,4 +122,34 @@ function inOrder(texts: TextTable): Int32Array {
   return order.sort((a, b) =>
     bytes.compare(bytes, texts.startOf(b), texts.endOf(b), texts.startOf(a), texts.endOf(a)),
   );
+}
+
+function placeDoubles(
+  column: Float64Array,
+  places: Int32Array,
+  from: number,
+  values: Float64Array,
+  count: number,
+): void {
+  for (let i = 0; i < count; i++) column[places[from + i]] = values[i];
+}
+
+function placeFloats(
+  column: Float32Array,
+  places: Int32Array,
+  from: number,
+  values: Float32Array,
+  count: number,
+): void {
+  for (let i = 0; i < count; i++) column[places[from + i]] = values[i];
+}
+
+function placeNumbers(
+  column: Int32Array,
+  places: Int32Array,
+  from: number,
+  values: Int32Array,
+  count: number,
+): void {
+  for (let i = 0; i < count; i++) column[places[from + i]] = values[i];
 }
