@@ -26,7 +26,7 @@ export class SortedRows {
   readonly #places: Int32Array;
   readonly #scratch: Scratch;
 
-  /** Columns are in `scratch`: one of doubles in its own slot, all others in one, until the next. */
+  /** A column is in `scratch`, and in its slot until the next one: for most there is one slot. */
   constructor(rows: HeldRows, scratch: Scratch) {
     this.count = rows.count;
     this.ids = rows.ids;
