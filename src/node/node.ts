@@ -131,6 +131,7 @@ async function startThreads(
   const registry = new Registry();
   watchProcess(registry, version);
   watchThread(registry, "main");
+  const ingest: Worker[] = [];
   const broker = await Broker.open({
     log,
     uplink: options.uplink,
@@ -138,7 +139,7 @@ async function startThreads(
     registry,
     report,
     ingestWill: (topic, payload) => {
-      threads[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
+      ingest[0]?.postMessage({ will: { topic, payload } } satisfies ToIngest);
     },
   });
   const claims = new ClaimRegistry((clientId) => broker.hasSession(clientId));
@@ -147,28 +148,22 @@ async function startThreads(
   // theirs, and one that uWS chooses cannot be bound again soon
   if (mqtt === 0 && options.workers > 1) mqtt = await probePort("mqtt", options.host, 0);
   if (device === 0) device = await probePort("device", options.host, 0);
+  if (http === 0) http = await probePort("http", options.host, 0);
+  // all at once: each takes a while to load
+  const kafka = asked.kafka === null ? null : startKafka(options, asked.kafka, logThread, report);
+  if (kafka !== null) threads.push(watch("kafka", kafka.worker));
+  const live = http === null ? null : startLive(options, http, logThread, report);
+  if (live !== null) threads.push(watch("live", live.worker));
   for (let i = 0; i < options.workers; i++) {
     const to = { logThread, broker, claims };
     const { worker, ready } = startIngest(i, options, mqtt, device, to);
+    ingest.push(worker);
     threads.push(watch(`ingest-${i}`, worker));
     ({ mqtt, device } = await Promise.race([ready, threadFailed(exited)]));
   }
-
-  let kafkaPort: number | null = null;
-  let groups: GroupsPort | null = null;
-  if (asked.kafka !== null) {
-    const kafka = startKafka(options, asked.kafka, logThread, report);
-    threads.push(watch("kafka", kafka.worker));
-    kafkaPort = await Promise.race([kafka.ready, threadFailed(exited)]);
-    groups = new GroupsPort(kafka.worker);
-  }
-
-  if (http !== null) {
-    if (http === 0) http = await probePort("http", options.host, 0);
-    const live = startLive(options, http, logThread, report);
-    threads.push(watch("live", live.worker));
-    http = await Promise.race([live.ready, threadFailed(exited)]);
-  }
+  const kafkaPort = kafka === null ? null : await Promise.race([kafka.ready, threadFailed(exited)]);
+  const groups = kafka === null ? null : new GroupsPort(kafka.worker);
+  if (live !== null) http = await Promise.race([live.ready, threadFailed(exited)]);
   const scraped = (): Promise<MetricSnapshot[][]> => snapshots(registry, threads);
   const backend = new NodeBackend({ log, broker, groups, uplink, snapshots: scraped, report });
   const admin = await startAdmin({ host: options.adminHost, port: asked.admin }, backend);

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connectAsync } from "mqtt";
 import { milepost } from "../cli/run.ts";
 import { Gateway, startGateway } from "../harness/gateway.ts";
 import { drive, Driver, expectAll, pingsOf, stopAll } from "./fleet.ts";
@@ -106,6 +107,16 @@ describe("flushed", () => {
     await Promise.all([gateway.start(), other.start()]);
   });
   afterAll(() => Promise.all([gateway.stop(), other.stop()]));
+
+  test("a will on a position is taken like any ping", async () => {
+    const payload = JSON.stringify({ ts: Date.now(), lat: 12.9, lon: 77.5, seq: 0 });
+    const will = { topic: "fleet/will/position", payload: Buffer.from(payload), qos: 1 } as const;
+    const options = { will: { ...will, retain: false }, reconnectPeriod: 0, clientId: "will" };
+    const client = await connectAsync(`mqtt://127.0.0.1:${gateway.ports.mqtt}`, options);
+    client.stream.destroy();
+    const ids = async () => (await pingsOf(brokers)).map(({ id }) => id);
+    await expect.poll(ids, patiently).toContain("will");
+  });
 
   test(
     "kill -9 under load: all that was acknowledged arrives, once and in order",
