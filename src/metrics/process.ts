@@ -1,3 +1,4 @@
+import { readFileSync, readlinkSync } from "node:fs";
 import { constants, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 import type { PerformanceEntry } from "node:perf_hooks";
 import type { Registry } from "./registry.ts";
@@ -33,13 +34,14 @@ export function watchProcess(registry: Registry, version: string): void {
 }
 
 /**
- * Event-loop delay, garbage collection and CPU of the thread that calls it. The delay's quantiles
+ * Event-loop delay, garbage collection, CPU of the thread that calls it, and its waiting for one. The delay's quantiles
  * are over the time since the last snapshot. Returns what stops the watching.
  */
 export function watchThread(registry: Registry, thread: string): () => void {
   const stopDelay = watchDelay(registry, thread);
   const stopGc = watchGc(registry, thread);
   watchCpu(registry, thread);
+  watchWait(registry, thread);
   return () => {
     stopDelay();
     stopGc();
@@ -93,4 +95,31 @@ function watchCpu(registry: Registry, thread: string): void {
     user.value = usage.user / 1e6;
     system.value = usage.system / 1e6;
   });
+}
+
+function watchWait(registry: Registry, thread: string): void {
+  const file = schedstatOfThread();
+  if (file === null) return;
+  const name = "milepost_thread_wait_seconds_total";
+  const counter = registry.counter(name, "Time the thread was ready to run and had no processor.", {
+    thread,
+  });
+  registry.onSnapshot(() => {
+    counter.value = waitedNs(file) / 1e9;
+  });
+}
+
+/** Where Linux counts the times of the thread that calls this; null elsewhere. */
+export function schedstatOfThread(): string | null {
+  try {
+    const file = `/proc/${readlinkSync("/proc/thread-self")}/schedstat`;
+    return Number.isNaN(waitedNs(file)) ? null : file;
+  } catch {
+    return null;
+  }
+}
+
+/** ns that the thread was ready to run and waited for a processor (sched-stats.rst). */
+export function waitedNs(schedstat: string): number {
+  return Number(readFileSync(schedstat, "utf8").split(" ")[1]);
 }

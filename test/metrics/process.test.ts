@@ -13,6 +13,8 @@ test("a thread's loop, CPU and the process's facts are in the metrics", async ()
   const names = new Set(before.map((metric) => metric.name));
   expect(names).toContain("milepost_event_loop_delay_seconds");
   expect(names).toContain("milepost_thread_cpu_seconds_total");
+  // Linux has it
+  expect(names.has("milepost_thread_wait_seconds_total")).toBe(process.platform === "linux");
   const resident = before.find((metric) => metric.name === "milepost_resident_memory_bytes");
   expect(resident).toMatchObject({ type: "gauge" });
   expect(toPrometheus(before)).toContain(
