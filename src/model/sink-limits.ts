@@ -37,7 +37,7 @@ export const sinkLimits = {
   produceMsMax: 30_000,
   /** Cells of resolution 9 whose sides are kept, some 500 B each: a large city. */
   sinkCellsMax: 40_000,
-  /** Rows of a Parquet file while they wait in memory, some 85 B each: 100 000 or so. */
+  /** Rows of a Parquet file while they wait in memory, some 90 B each: 90 000 or so. */
   parquetFileBytes: 8 * 1024 * 1024,
   /** Of all files under way: beyond it nothing is read until the largest is written. */
   parquetHeldBytesMax: 48 * 1024 * 1024,
