@@ -34,8 +34,8 @@ export function watchProcess(registry: Registry, version: string): void {
 }
 
 /**
- * Event-loop delay, garbage collection, CPU of the thread that calls it, and its waiting for one. The delay's quantiles
- * are over the time since the last snapshot. Returns what stops the watching.
+ * Event-loop delay, garbage collection, CPU of the thread that calls it, and its waiting for one.
+ * The delay's quantiles are over the time since the last snapshot. Returns what stops the watching.
  */
 export function watchThread(registry: Registry, thread: string): () => void {
   const stopDelay = watchDelay(registry, thread);
