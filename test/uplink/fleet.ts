@@ -18,12 +18,15 @@ export class Driver {
   /** Acknowledged seqs, and the places that were named. */
   readonly acked = new Map<number, [number, number] | null>();
   readonly #gateway: Gateway;
+  readonly #pauseMs: number;
   #next = 0;
   #isStopped = false;
   readonly #done: Promise<void>;
 
-  constructor(gateway: Gateway, id: string) {
+  /** `pauseMs`: between an answer and what is sent after it. */
+  constructor(gateway: Gateway, id: string, pauseMs = 0) {
     this.#gateway = gateway;
+    this.#pauseMs = pauseMs;
     this.id = id;
     this.#done = this.#run();
   }
@@ -59,18 +62,20 @@ export class Driver {
           send(Array.from({ length: 5 }, () => this.#next++));
         }
       };
+      const go = (): void => {
+        fill();
+        if (frames.length === 0) socket.close();
+      };
       socket.on("open", () => {
         const again = unacked();
         if (again.length > 0) send(again);
-        fill();
-        if (frames.length === 0) socket.close();
+        go();
       });
       socket.on("message", (data) => {
         const { ack, p = [] } = JSON.parse(String(data)) as Ack;
         if (ack === undefined) return;
         for (const [i, seq] of (frames.shift() ?? []).entries()) this.acked.set(seq, p[i] ?? null);
-        fill();
-        if (frames.length === 0) socket.close();
+        setTimeout(go, this.#pauseMs);
       });
       socket.on("error", reject);
       socket.on("close", () => resolve());
@@ -78,8 +83,8 @@ export class Driver {
   }
 }
 
-export const drive = (gateway: Gateway, count: number, name = "d"): Driver[] =>
-  Array.from({ length: count }, (_, n) => new Driver(gateway, `${name}${n}`));
+export const drive = (gateway: Gateway, count: number, name = "d", pauseMs = 0): Driver[] =>
+  Array.from({ length: count }, (_, n) => new Driver(gateway, `${name}${n}`, pauseMs));
 
 export const stopAll = (drivers: Driver[]): Promise<unknown> =>
   Promise.all(drivers.map((driver) => driver.stop()));
