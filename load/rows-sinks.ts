@@ -1,5 +1,5 @@
 /** Ingest beside a sink that catches up: what a worker far behind costs the devices. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -25,6 +25,8 @@ function catchUp(name: string, openTarget: (dir: string) => Promise<Target>): Co
     for (let sent = 0; sent < behind;) {
       sent += (await devices({ ...to, devices: 100, window: 256, seconds: 5, warm: 0 })).acked;
     }
+    // what was loaded is still on its way to the disk, and flushes would wait behind it
+    execFileSync("sync");
     const steady = { ...to, devices: 1000, rate, seconds: Math.max(10, seconds) };
     const without = await devices(steady);
     const target = await openTarget(dir);
