@@ -42,7 +42,6 @@ const homes: Record<string, string[]> = {
   "@deck.gl/layers": ["map"],
   "@deck.gl/mapbox": ["map"],
   "@duckdb/node-api": ["sinks"],
-  "@duckdb/node-bindings": ["sinks"],
   "@node-rs/crc32": ["batch", "log"],
   "@platformatic/kafka": ["cli", "sinks", "uplink"],
   aedes: ["listeners"],
