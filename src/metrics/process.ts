@@ -110,7 +110,7 @@ function watchWait(registry: Registry, thread: string): void {
 }
 
 /** Where Linux counts the times of the thread that calls this; null elsewhere. */
-export function schedstatOfThread(): string | null {
+function schedstatOfThread(): string | null {
   try {
     const file = `/proc/${readlinkSync("/proc/thread-self")}/schedstat`;
     return Number.isNaN(waitedNs(file)) ? null : file;
@@ -120,6 +120,6 @@ export function schedstatOfThread(): string | null {
 }
 
 /** ns that the thread was ready to run and waited for a processor (sched-stats.rst). */
-export function waitedNs(schedstat: string): number {
+function waitedNs(schedstat: string): number {
   return Number(readFileSync(schedstat, "utf8").split(" ")[1]);
 }
